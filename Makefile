@@ -1,0 +1,47 @@
+# make demo, make test: each sets up everything it needs first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Linux without a display draws on a virtual screen (Qt's "offscreen" platform has no OpenGL).
+HEADLESS := $(shell [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && echo yes)
+SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x768x24")
+
+.PHONY: help venv demo test lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo   open the viewer on a synthetic eye (without a display: write demo.png)"
+	@echo "make test   run the tests"
+	@echo "make lint   check style, types and imports"
+	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
+	@echo "make clean  remove $(VENV) and everything else that was made"
+
+venv: $(READY)
+
+$(BIN)/python:
+	bash scripts/system-packages.sh
+	bash scripts/make-venv.sh $(VENV)
+
+$(READY): pyproject.toml constraints.txt hatch_build.py | $(BIN)/python
+	$(BIN)/python -m pip install -c constraints.txt --editable ".[all,train]" --group dev
+	touch $@
+
+demo: $(READY)
+	$(SCREEN) $(BIN)/octcube-viewer --demo $(if $(HEADLESS),--screenshot demo.png)
+
+test: $(READY)
+	$(SCREEN) $(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+
+clean:
+	rm -rf $(VENV) dist build demo.png .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f napari_octcube/napari.yaml

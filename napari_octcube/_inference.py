@@ -1,0 +1,165 @@
+"""The client of the model process: submit, progress, cancel, restart. No Qt: the caller brings its thread."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from napari_octcube._model_process import WORKER_COMMAND, ModelProcess
+from napari_octcube._session import Session
+from octcube_core.exam import Exam, Patient
+from octcube_core.worker_protocol import (
+    Analyze,
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Reply,
+)
+
+Dispatch = Callable[[Callable[[], None]], None]
+
+CANCEL_PATIENCE_S = 0.7  # loading a model reports no progress; after this the process is replaced
+
+
+@dataclass(frozen=True)
+class _Job:
+    number: int
+    exam: Exam
+
+
+class InferenceClient:
+    """Runs analyses in the model process and writes what it hears into the session.
+
+    All methods, and all changes of the session, happen on the owner's thread.
+
+    Parameters
+    ----------
+    session : Session
+    dispatch : callable
+        Runs a function on the owner's thread, from any thread.
+    command : sequence of str
+        Command line of the model process.
+    """
+
+    def __init__(
+        self, session: Session, dispatch: Dispatch, command: Sequence[str] = WORKER_COMMAND
+    ) -> None:
+        self._session = session
+        self._dispatch = dispatch
+        self._command = command
+        self._numbers = itertools.count(1)
+        self._process: ModelProcess | None = None
+        self._job: _Job | None = None
+        self._cancelling = False
+        session.exam_closed.connect(self._on_exam_closed)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the model process, None if there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the model process if there is none, so that the first run need not wait for it."""
+        if self._process is None:
+            # the callbacks know their process, so that a late word from a dead one is not taken for the new one's
+            process = ModelProcess(
+                lambda reply: self._dispatch(lambda: self._on_message(process, reply)),
+                lambda code: self._dispatch(lambda: self._on_end(process, code)),
+                self._command,
+            )
+            self._process = process
+            process.start()
+
+    def submit(self) -> None:
+        """Analyse the exam in view with the session's model, unless a run is on."""
+        exam = self._session.exam
+        if exam is None or self._job is not None:
+            return
+        self.start()
+        assert self._process is not None
+        self._job = _Job(next(self._numbers), exam)
+        self._cancelling = False
+        self._session.begin(exam)
+        self._process.send(Analyze(self._job.number, _for_the_model(exam), self._session.model))
+
+    def cancel(self) -> None:
+        """Stop the run; within a second the model process is free again."""
+        if self._job is None or self._process is None or self._cancelling:
+            return
+        self._cancelling = True
+        self._session.progress("Cancelling", self._session.fraction)
+        process, job = self._process, self._job
+        process.send(Cancel(job.number))
+        timer = threading.Timer(
+            CANCEL_PATIENCE_S, lambda: self._dispatch(lambda: self._replace_if_still_at(job))
+        )
+        timer.daemon = True
+        timer.start()
+
+    def close(self) -> None:
+        """End the model process; nothing is heard of it afterwards."""
+        if self._process is not None:
+            process, self._process, self._job = self._process, None, None
+            process.kill()
+
+    def _on_message(self, process: ModelProcess, reply: Reply) -> None:
+        if process is not self._process:
+            return
+        if isinstance(reply, Ready):
+            self._session.device = reply.device
+            return
+        job = self._job
+        if job is None or reply.job != job.number:
+            return
+        if isinstance(reply, Progress):
+            if not self._cancelling:
+                self._session.progress(reply.stage, reply.fraction)
+            return
+        self._job = None
+        if isinstance(reply, Cancelled) or self._cancelling:
+            self._session.stop()
+        elif isinstance(reply, Finished):
+            self._session.finish(job.exam, reply.analysis)
+        elif isinstance(reply, Failed):
+            self._session.fail(reply.message)
+
+    def _on_end(self, process: ModelProcess, code: int | None) -> None:
+        if process is not self._process:
+            return
+        self._process = None
+        job, self._job = self._job, None
+        if job is not None and self._cancelling:
+            self._session.stop()
+        else:
+            self._session.fail(_obituary(code, running=job is not None))
+
+    def _replace_if_still_at(self, job: _Job) -> None:
+        if self._job is job:
+            self.close()
+            self._session.stop()
+            self.start()
+
+    def _on_exam_closed(self, exam: Exam) -> None:
+        if self._job is not None and self._job.exam is exam:
+            self.cancel()
+
+
+def _for_the_model(exam: Exam) -> Exam:
+    """The exam without the patient's identity, which the model has no use for, and without a phantom's truth."""
+    facts = {item.name: getattr(exam, item.name) for item in fields(Exam)}
+    return Exam(**{**facts, "patient": Patient()})
+
+
+def _obituary(code: int | None, running: bool) -> str:
+    killed = code is not None and code == -getattr(signal, "SIGKILL", 9)
+    if code is None:
+        return "The model process could not be started; please check the installation and press Run again."
+    reason = " (killed, perhaps for lack of memory)" if killed else ""
+    loss = " during the analysis" if running else ""
+    return f"The model process stopped{loss}{reason}; press Run to start it again."

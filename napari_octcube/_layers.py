@@ -1,0 +1,140 @@
+"""From an exam and its analysis to napari layers, with their geometry in micrometres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
+from numpy.typing import NDArray
+
+from napari_octcube._session import Aspect
+from octcube_core.exam import Exam
+from octcube_core.results import Analysis
+
+EXAM_KEY = "octcube_exam"
+AXIS_LABELS = ("B-scan", "depth", "width")
+UM_PER_MM = 1000.0
+OVERLAY_COLORMAP = "OCTCube saliency"
+
+
+def world_spacing(exam: Exam, aspect: Aspect = "um") -> tuple[float, float, float]:
+    """Size of a voxel in world units: micrometres if the exam's spacing is known, else 1 pixel.
+
+    With aspect 'px' the depth is stretched until a B-scan's pixels are square. The other two axes keep their
+    micrometres, so that the en-face view and the horizontal scale bar stay true.
+    """
+    z, y, x = exam.volume.spacing_mm
+    if z is None or y is None or x is None:
+        return 1.0, 1.0, 1.0
+    return z * UM_PER_MM, (x if aspect == "px" else y) * UM_PER_MM, x * UM_PER_MM
+
+
+def depth_stretch(exam: Exam) -> float:
+    """How many times deeper than true a B-scan is drawn with square pixels; 1 if the spacing is unknown."""
+    return world_spacing(exam, "px")[1] / world_spacing(exam, "um")[1]
+
+
+def _units(exam: Exam) -> tuple[str, str, str]:
+    unit = "micrometer" if exam.volume.is_metric else "pixel"
+    return unit, unit, unit
+
+
+def exam_name(exam: Exam) -> str:
+    """What the layer list calls an exam."""
+    if exam.source is not None:
+        return exam.source.name
+    return "Synthetic eye" if exam.format == "synthetic" else "OCT"
+
+
+def exam_layer_data(
+    exam: Exam, name: str | None = None, aspect: Aspect = "um"
+) -> tuple[NDArray[Any], dict[str, Any], str]:
+    """The OCT volume as napari's layer data tuple; its metadata holds the exam."""
+    options = {
+        "name": name or exam_name(exam),
+        "scale": world_spacing(exam, aspect),
+        "units": _units(exam),
+        "axis_labels": AXIS_LABELS,
+        "contrast_limits": exam.volume.black_white,
+        "colormap": "gray",
+        "interpolation2d": "linear",
+        "rendering": "attenuated_mip",
+        "metadata": {EXAM_KEY: exam},
+    }
+    return exam.volume.voxels, options, "image"
+
+
+def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
+    """The OCT volume as a layer."""
+    voxels, options, _ = exam_layer_data(exam, aspect=aspect)
+    return Image(voxels, **options)
+
+
+def saliency_colormap() -> Colormap:
+    """Plasma (perceptually uniform, safe for the colour-blind) with an alpha that rises from 0, known to napari."""
+    if OVERLAY_COLORMAP not in AVAILABLE_COLORMAPS:
+        steps = np.linspace(0.0, 1.0, 256)
+        # plasma's darkest blues vanish on a dark B-scan, so the map starts where they end
+        colors = np.array(AVAILABLE_COLORMAPS["plasma"].map(0.2 + 0.8 * steps), dtype=np.float32)
+        colors[:, 3] = steps
+        AVAILABLE_COLORMAPS[OVERLAY_COLORMAP] = Colormap(colors, name=OVERLAY_COLORMAP)
+    return AVAILABLE_COLORMAPS[OVERLAY_COLORMAP]
+
+
+def overlay_data(analysis: Analysis, disease: str) -> NDArray[np.float32]:
+    """One disease's saliency, shape (z, y, x), on the token grid.
+
+    Where several token layers fall on one B-scan they are averaged: a layer finer than the B-scans would make
+    napari's slider stop between them.
+    """
+    saliency = analysis.saliency[analysis.index(disease)]
+    if not _averages_layers(analysis):
+        return saliency
+    layers = np.zeros((analysis.grid.shape[0], 3))
+    layers[:, 0] = np.arange(len(layers))
+    bscans = np.rint(analysis.grid.voxel_of_token(layers)[:, 0]).astype(int)
+    averaged = np.zeros((analysis.grid.volume_shape[0], *saliency.shape[1:]), np.float32)
+    np.add.at(averaged, bscans, saliency)
+    return averaged / np.bincount(bscans)[:, None, None].astype(np.float32)
+
+
+def _averages_layers(analysis: Analysis) -> bool:
+    return bool(analysis.grid.step_voxels[0] < 1)
+
+
+def overlay_transform(
+    exam: Exam, analysis: Analysis, aspect: Aspect = "um"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(scale, translate) that lay ``overlay_data`` on the exam's layer, in the same world units."""
+    spacing = world_spacing(exam, aspect)
+    scale, translate = analysis.grid.scale_and_translate(spacing)
+    if _averages_layers(analysis):
+        scale[0], translate[0] = spacing[0], 0.0
+    return scale, translate
+
+
+def overlay_layer(exam: Exam, analysis: Analysis, disease: str, aspect: Aspect = "um") -> Image:
+    """The saliency of a disease as a layer registered with ``exam_layer``."""
+    scale, translate = overlay_transform(exam, analysis, aspect)
+    return Image(
+        overlay_data(analysis, disease),
+        name=overlay_name(disease),
+        scale=scale,
+        translate=translate,
+        units=_units(exam),
+        axis_labels=AXIS_LABELS,
+        contrast_limits=(0.0, 1.0),
+        colormap=saliency_colormap(),
+        interpolation2d="linear",
+        interpolation3d="linear",
+        opacity=0.8,
+        blending="translucent_no_depth",
+        rendering="mip",
+    )
+
+
+def overlay_name(disease: str) -> str:
+    """What the layer list calls the overlay."""
+    return f"Saliency: {disease}"

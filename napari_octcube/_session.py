@@ -1,0 +1,118 @@
+"""The state of one viewer in plain Python. Widgets observe it and never each other. No Qt, no napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal, SignalGroupDescriptor
+
+from octcube_core.exam import Exam
+from octcube_core.results import Analysis
+
+Aspect = Literal["um", "px"]
+
+
+@dataclass(eq=False)
+class Session:
+    """What the user looks at and what runs; ``session.events.<field>`` tells when a field changes.
+
+    Attributes
+    ----------
+    exam : Exam or None
+        The exam in view.
+    model : str
+        Name or path of the model that the next run uses.
+    opening : str
+        Name of the file or folder being read; empty when none is.
+    device : str
+        'CPU' or the GPU's name; empty until the model process has said so.
+    running : Exam or None
+        The exam that the model process works on.
+    stage, fraction : str, float
+        What the run is doing and how far it is, 0 to 1.
+    analysis : Analysis or None
+        The latest result for the exam in view.
+    disease : str or None
+        Abbreviation of the disease whose saliency is shown.
+    error : str
+        The last failure in one sentence; empty when all is well.
+    aspect : 'um' or 'px'
+        Whether a B-scan is drawn in true proportions or with square pixels.
+    """
+
+    exam: Exam | None = None
+    model: str = "demo"
+    opening: str = ""
+    device: str = ""
+    running: Exam | None = None
+    stage: str = ""
+    fraction: float = 0.0
+    analysis: Analysis | None = None
+    disease: str | None = None
+    error: str = ""
+    aspect: Aspect = "um"
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+    exam_closed: ClassVar[Signal] = Signal(object)
+    analysis_finished: ClassVar[Signal] = Signal(object)
+
+    # results stay with their exam, so that going back to an exam shows them at once
+    _results: WeakKeyDictionary[Exam, Analysis] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
+
+    def show_exam(self, exam: Exam | None) -> None:
+        """Make an exam the one in view, with its result if it was analysed before."""
+        if exam is self.exam:
+            return
+        self.disease = None  # first, so that no observer pairs the old disease with the new exam
+        self.analysis = None
+        self.exam = exam
+        self.error = ""
+        if exam is not None and exam in self._results:
+            self._show(self._results[exam])
+
+    def close_exam(self, exam: Exam) -> None:
+        """Forget an exam and its result."""
+        self._results.pop(exam, None)
+        if exam is self.exam:
+            self.show_exam(None)
+        self.exam_closed.emit(exam)
+
+    def begin(self, exam: Exam) -> None:
+        """A run on an exam has started."""
+        self.error = ""
+        self.stage, self.fraction = "Waiting for the model process", 0.0
+        self.running = exam
+
+    def progress(self, stage: str, fraction: float) -> None:
+        """The run has come this far."""
+        self.stage, self.fraction = stage, fraction
+
+    def finish(self, exam: Exam, analysis: Analysis) -> None:
+        """The run on an exam has ended well."""
+        self._end("Done", 1.0)
+        self.device = analysis.device
+        self._results[exam] = analysis
+        if exam is self.exam:
+            self._show(analysis)
+            self.analysis_finished.emit(analysis)
+
+    def fail(self, message: str) -> None:
+        """The run has ended without a result, or the model process could not serve; one sentence says why."""
+        self._end("Failed", 0.0)
+        self.error = message
+
+    def stop(self) -> None:
+        """The run has ended because the user asked."""
+        self._end("Cancelled", 0.0)
+
+    def _show(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self.disease = analysis.top_disease
+
+    def _end(self, stage: str, fraction: float) -> None:
+        self.stage, self.fraction = stage, fraction
+        self.running = None

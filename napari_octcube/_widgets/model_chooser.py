@@ -1,0 +1,48 @@
+"""Chooses the model of the next run: the one inside the package, or a local file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
+
+from napari_octcube._session import Session
+
+BUILT_IN = (("demo", "demo (synthetic eyes)"),)
+OPEN_FILE = "Local file…"
+FILE_TYPES = "Model files (*.safetensors *.pth *.pt *.ckpt);;All files (*)"
+
+
+class ModelChooser(QComboBox):
+    """A list of models; the last entry asks for a file."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.setToolTip("The model of the next run")
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(14)
+        for name, text in BUILT_IN:
+            self.addItem(text, name)
+        self.addItem(OPEN_FILE, None)
+        self._refresh()
+        self.activated.connect(self._on_activated)
+        session.events.model.connect(self._refresh)
+        session.events.running.connect(self._refresh)
+
+    def _on_activated(self, index: int) -> None:
+        name = self.itemData(index)
+        if name is None:
+            name, _ = QFileDialog.getOpenFileName(self, "Open a model", "", FILE_TYPES)
+        if name:
+            self._session.model = name
+        self._refresh()
+
+    def _refresh(self) -> None:
+        name = self._session.model
+        if self.findData(name) < 0:
+            self.insertItem(self.count() - 1, Path(name).name, name)
+            self.setItemData(self.findData(name), name, Qt.ItemDataRole.ToolTipRole)
+        self.setCurrentIndex(self.findData(name))
+        self.setEnabled(self._session.running is None)

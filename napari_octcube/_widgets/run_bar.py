@@ -1,0 +1,70 @@
+"""Run, progress, cancel, and what the model runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
+
+from napari_octcube._session import Session
+
+RUN_KEY = "F5"
+CANCEL_KEY = "Shift+F5"
+CHUNK_STYLE = "QProgressBar::chunk { background-color: #0072B2; }"  # napari's own is grey on grey
+
+
+class RunBar(QWidget):
+    """Buttons above a progress bar; the device label is always there."""
+
+    def __init__(
+        self,
+        session: Session,
+        on_run: Callable[[], None],
+        on_cancel: Callable[[], None],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.run_button = QPushButton(f"Run  ({RUN_KEY})")
+        self.run_button.setToolTip("Score this eye and explain the scores")
+        self.run_button.clicked.connect(lambda: on_run())
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip(f"Stop the run ({CANCEL_KEY})")
+        self.cancel_button.clicked.connect(lambda: on_cancel())
+        QShortcut(QKeySequence(RUN_KEY), self, self.run_button.click)
+        QShortcut(QKeySequence(CANCEL_KEY), self, self.cancel_button.click)
+        self.device_label = QLabel()
+        self.device_label.setToolTip("What the model runs on")
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setRange(0, 1000)
+        self.progress_bar.setTextVisible(False)
+        self.progress_bar.setFixedHeight(10)
+        self.progress_bar.setStyleSheet(CHUNK_STYLE)
+        self.stage_label = QLabel()
+        self.error_label = QLabel()
+        self.error_label.setWordWrap(True)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(self.run_button, 0, 0)
+        grid.addWidget(self.cancel_button, 0, 1)
+        grid.addWidget(self.progress_bar, 1, 0, 1, 2)
+        grid.addWidget(self.stage_label, 2, 0, 1, 2)
+        grid.addWidget(self.device_label, 3, 0, 1, 2)
+        grid.addWidget(self.error_label, 4, 0, 1, 2)
+        grid.setColumnStretch(0, 1)
+        for event in ("exam", "device", "running", "stage", "fraction", "error"):
+            session.events[event].connect(self._refresh)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        session = self._session
+        running = session.running is not None
+        self.run_button.setEnabled(session.exam is not None and not running)
+        self.cancel_button.setEnabled(running)
+        self.device_label.setText(f"Runs on: {session.device or 'the model process is starting …'}")
+        self.stage_label.setText(session.stage or "Not analysed yet")
+        self.progress_bar.setValue(round(session.fraction * 1000))
+        self.error_label.setText(f"⚠ {session.error}")
+        self.error_label.setVisible(bool(session.error))

@@ -1,0 +1,21 @@
+"""Errors that a user can cause; each message is one sentence that says what is wrong and what to do."""
+
+
+class OCTCubeError(Exception):
+    """Base of all errors shown to a user without a traceback."""
+
+
+class ExamReadError(OCTCubeError):
+    """A file or folder cannot be read as an OCT exam."""
+
+
+class CheckpointError(OCTCubeError):
+    """A model file cannot be found, is damaged, or has an unknown layout."""
+
+
+class InputError(OCTCubeError):
+    """An argument or an exam does not fit what was asked of it."""
+
+
+class AnalysisCancelled(OCTCubeError):
+    """The caller asked a running analysis to stop."""

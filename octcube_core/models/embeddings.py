@@ -1,0 +1,78 @@
+"""From voxels to tokens: the cube embedding and the factorised position tables."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from octcube_core.errors import InputError
+
+Triple = tuple[int, int, int]
+
+
+class CubeEmbedding(nn.Module):
+    """Linear embedding of non-overlapping cubes of a volume.
+
+    Takes (batch, 1, frames, height, width), returns (batch, tokens, dim) in the order (z, row, column).
+    """
+
+    def __init__(self, dim: int, cube: Triple) -> None:
+        super().__init__()
+        self.cube = cube
+        self.weight = nn.Parameter(torch.empty(dim, 1, *cube))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        nn.init.xavier_uniform_(self.weight.data.view(dim, -1))
+
+    def grid(self, shape: tuple[int, ...]) -> Triple:
+        """Token grid (z, y, x) of a volume's (frames, height, width); InputError if the cube does not divide it."""
+        if any(size % cube for size, cube in zip(shape, self.cube, strict=True)):
+            raise InputError(
+                f"The model's cubes of {self.cube} do not divide an input of {tuple(shape)}."
+            )
+        z, y, x = (size // cube for size, cube in zip(shape, self.cube, strict=True))
+        return z, y, x
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        z, y, x = self.grid(tuple(volume.shape[2:]))
+        cz, cy, cx = self.cube
+        # A strided convolution without overlap is a matrix product, which is much faster on a CPU.
+        cubes = volume.reshape(-1, z, cz, y, cy, x, cx).permute(0, 1, 3, 5, 2, 4, 6)
+        flat = cubes.reshape(volume.shape[0], z * y * x, cz * cy * cx)
+        return F.linear(flat, self.weight.flatten(1), self.bias)
+
+
+class CubePositions(nn.Module):
+    """Learnt positions of 3D tokens: spatial[row, column] + temporal[z], and one for the class token.
+
+    Tables are interpolated to other grids: bicubic in-plane, linear along z.
+    """
+
+    def __init__(self, dim: int, grid: Triple) -> None:
+        super().__init__()
+        self.table_grid = grid
+        self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], dim))
+        self.temporal = nn.Parameter(torch.zeros(1, grid[0], dim))
+        self.cls = nn.Parameter(torch.zeros(1, 1, dim))
+        for table in (self.spatial, self.temporal, self.cls):
+            nn.init.trunc_normal_(table, std=0.02)
+
+    def tables(self, grid: Triple) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tables brought to a (z, y, x) grid: spatial (1, y * x, dim) and temporal (1, z, dim)."""
+        spatial: torch.Tensor = self.spatial
+        temporal: torch.Tensor = self.temporal
+        if grid[1:] != self.table_grid[1:]:
+            image = spatial.reshape(1, *self.table_grid[1:], -1).permute(0, 3, 1, 2).float()
+            image = F.interpolate(image, size=grid[1:], mode="bicubic", align_corners=False)
+            spatial = image.flatten(2).transpose(1, 2).to(spatial.dtype)
+        if grid[0] != self.table_grid[0]:
+            line = F.interpolate(
+                temporal.transpose(1, 2).float(), size=grid[0], mode="linear", align_corners=False
+            )
+            temporal = line.transpose(1, 2).to(temporal.dtype)
+        return spatial, temporal
+
+    def forward(self, grid: Triple) -> torch.Tensor:
+        """Positions of the tokens of a (z, y, x) grid, shape (1, z * y * x, dim)."""
+        spatial, temporal = self.tables(grid)
+        return (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)

@@ -1,0 +1,64 @@
+"""What a disease leaves in the eye besides changed layers: blobs of tissue and the regions that count as lesion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from octcube_core.phantom.retina import Map
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An ellipsoid of changed reflectivity.
+
+    Attributes
+    ----------
+    disease : str
+    x, z : millimetres from the fovea
+    layer, depth : where its centre lies: a fraction of the way down through ``layer``
+    radius_mm, half_height_um : semi-axes, en face and axial
+    value : reflectivity inside
+    shadow : factor on the light from below (1 casts none)
+    lift_um : added to the depth of the centre (negative is towards the vitreous)
+    is_lesion : whether its voxels belong to the disease's lesion mask
+    """
+
+    disease: str
+    x: float
+    z: float
+    layer: str
+    depth: float
+    radius_mm: float
+    half_height_um: float
+    value: float
+    shadow: float = 1.0
+    lift_um: float = 0.0
+    is_lesion: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Voxels between two depths (micrometres) wherever ``where`` holds, as part of a lesion mask."""
+
+    disease: str
+    top: Map
+    bottom: Map
+    where: Map
+
+
+@dataclass(eq=False)
+class Footprint:
+    """How a lesion changes the light of IR and FAF images: a factor 1 + gain * map, map over the A-scan grid."""
+
+    where: Map
+    ir_gain: float
+    faf_gain: float
+
+
+@dataclass(eq=False)
+class Lesions:
+    """Everything that the diseases of one eye add."""
+
+    blobs: list[Blob] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    footprints: list[Footprint] = field(default_factory=list)

@@ -1,0 +1,159 @@
+"""From layers and lesions to voxels and lesion masks, as an averaged spectral-domain scan shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from octcube_core.phantom.lesions import Blob, Lesions
+from octcube_core.phantom.retina import BELOW, DEPTH_UM, LAYERS, SCAN_MM, VITREOUS, Map, Retina
+
+Voxels = NDArray[np.float32]
+SLAB = 16
+SHADED = ("inl", "opl", "onl", "elm", "inner_segments", "ellipsoid", "outer_segments", "rpe", "drusen", *BELOW)
+
+
+@dataclass(frozen=True)
+class Device:
+    """How one acquisition looks: noise, contrast and brightness."""
+
+    noise_floor: float
+    speckle: float
+    gain: float
+    gamma: float
+    black: float
+    decay: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Device:
+        """A random setting of a B-scan averaging device."""
+        return cls(
+            noise_floor=float(rng.uniform(0.012, 0.035)),
+            speckle=float(rng.uniform(0.07, 0.14)),
+            gain=float(rng.uniform(0.82, 1.2)),
+            gamma=float(rng.uniform(0.75, 1.3)),
+            black=float(rng.uniform(0.0, 0.12)),
+            decay=float(rng.uniform(90, 220)),
+        )
+
+
+def render(
+    retina: Retina, lesions: Lesions, device: Device, depth: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
+    """Voxels, shape (bscan, depth, width), and a lesion mask of the same shape for each disease."""
+    step = DEPTH_UM / depth
+    light = _layered(retina, device, depth, step)
+    masks: dict[str, NDArray[np.bool_]] = {}
+
+    def mask_of(disease: str) -> NDArray[np.bool_]:
+        return masks.setdefault(disease, np.zeros(light.shape, bool))
+
+    for blob in lesions.blobs:
+        _add_blob(light, retina, blob, step, mask_of(blob.disease))
+    for region in lesions.regions:
+        _fill(mask_of(region.disease), region.top / step, region.bottom / step, region.where)
+    voxels = _acquire(light, retina, device, rng)
+    return voxels, {name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()}
+
+
+def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
+    """Layers as steps of light at their boundaries, summed down each A-scan; shape (depth, bscan, width)."""
+    light = np.zeros((depth + 1, *retina.shape), np.float32)
+    rows, columns = np.indices(retina.shape, sparse=True)
+
+    def add_step(boundary_um: Map, change: Map) -> None:
+        position = np.clip(boundary_um / step, 0, depth - 1e-3)
+        voxel = position.astype(np.intp)
+        below = (position - voxel) * change  # a boundary inside a voxel lights it in part
+        light[voxel, rows, columns] += change - below
+        light[voxel + 1, rows, columns] += below
+
+    top = retina.top(LAYERS[0])
+    previous = np.full(retina.shape, VITREOUS, np.float32)
+    light[0] += previous
+    for name in LAYERS:
+        value = retina.reflectivity[name] * (retina.shade if name in SHADED else 1.0)
+        value = np.where(retina.thickness[name] > 0.5, value, previous)
+        add_step(top, value - previous)
+        top = top + retina.thickness[name]
+        previous = value
+    for name, thickness in (("choriocapillaris", 16.0), ("choroid", device.decay), ("sclera", 2 * device.decay)):
+        value = retina.reflectivity[name] * retina.shade
+        add_step(top, value - previous)
+        top = top + thickness
+        previous = value
+    add_step(top, VITREOUS - previous)
+    for band_top, height, gain in retina.bands:
+        add_step(band_top, gain)
+        add_step(band_top + height, -gain)
+    for below, above in zip(light[1:], light[:-1], strict=True):  # far quicker than np.cumsum along axis 0
+        below += above
+    return light[:-1]
+
+
+def _add_blob(light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDArray[np.bool_]) -> None:
+    bscans, width = retina.shape
+    pitch_z, pitch_x = SCAN_MM / bscans, SCAN_MM / width
+    row = (blob.z - float(retina.z[0, 0])) / pitch_z
+    column = (blob.x - float(retina.x[:, 0].mean())) / pitch_x
+    if not (0 <= row <= bscans - 1 and 0 <= column <= width - 1):
+        return
+    at = round(row), round(column)
+    centre_um = retina.top(blob.layer)[at] + blob.depth * retina.thickness[blob.layer][at] + blob.lift_um
+    # A lesion thinner than the B-scan distance still shows in the nearest B-scan.
+    radii = np.array([blob.half_height_um / step, max(blob.radius_mm / pitch_z, 0.6), blob.radius_mm / pitch_x])
+    centre = np.array([centre_um / step, row, column])
+    low = np.clip(np.floor(centre - radii - 1).astype(int), 0, light.shape)
+    high = np.clip(np.ceil(centre + radii + 2).astype(int), 0, light.shape)
+    if np.any(low >= high):
+        return
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    axes = [((np.arange(a, b) - c) / r) ** 2 for a, b, c, r in zip(low, high, centre, radii, strict=True)]
+    d = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
+    inside = np.clip((1.25 - d) * 2, 0, 1).astype(np.float32)
+    light[box] += inside * (blob.value - light[box])
+    if blob.is_lesion:
+        mask[box] |= d <= 1.15
+    if blob.shadow < 1:
+        shade = 1 - (1 - blob.shadow) * inside.max(axis=0)
+        light[high[0] :, box[1], box[2]] *= shade
+
+
+def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Map) -> None:
+    """Set the voxels whose centre lies between two depths (in voxels) wherever ``where`` holds."""
+    if not where.any():
+        return
+    low = max(int(top[where].min()), 0)
+    high = min(int(bottom[where].max()) + 2, mask.shape[0])
+    centres = np.arange(low, high, dtype=np.float32)[:, None, None] + 0.5
+    mask[low:high] |= (centres >= top) & (centres <= bottom) & where
+
+
+def _acquire(light: Voxels, retina: Retina, device: Device, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Point spread, speckle left after averaging, brightness and tone; returns (bscan, depth, width)."""
+    depth, bscans, width = light.shape
+    bscan_gain = 1 + 0.04 * ndimage.gaussian_filter1d(rng.standard_normal(bscans), 1)
+    vignette = float(rng.uniform(0, 0.35)) * (retina.x / 3) ** 2 * (1 if rng.random() < 0.4 else 0)
+    gain = (device.gain * bscan_gain[:, None] * (1 - vignette)).astype(np.float32)
+    # A table is quicker than four million powers, and 4096 levels are finer than 8 bits.
+    tone = (255 * (np.arange(4097) / 4096) ** device.gamma + 0.5).astype(np.uint8)
+    voxels = np.empty((bscans, depth, width), np.uint8)
+    for start in range(0, depth, SLAB):  # slabs that stay in the processor's cache
+        stop = min(start + SLAB, depth)
+        above, below = light[max(start - 1, 0) : stop - 1], light[start + 1 : stop + 1]
+        slab = 0.5 * light[start:stop]
+        slab[slab.shape[0] - above.shape[0] :] += 0.25 * above
+        slab[: below.shape[0]] += 0.25 * below
+        noise = rng.standard_normal(slab.shape, dtype=np.float32)
+        noise[:, :, 1:] += 0.6 * noise[:, :, :-1]  # speckle grains are wider than an A-scan
+        noise *= device.noise_floor + device.speckle * slab
+        slab += noise
+        slab *= gain
+        slab -= device.black * 0.5
+        np.clip(slab, 0, 1, out=slab)
+        slab *= 4096
+        voxels[:, start:stop] = tone[slab.astype(np.uint16)].transpose(1, 0, 2)
+    return voxels

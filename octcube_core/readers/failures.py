@@ -1,0 +1,81 @@
+"""What can go wrong or be missing in a file, in words for the person who opened it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from octcube_core.errors import ExamReadError
+from octcube_core.exam import Spacing
+
+NO_SPACING = "The file states no voxel spacing; sizes are shown in pixels."
+COLOURED_BSCANS = "The B-scans are coloured; they are shown by their luminance."
+
+MAX_VOLUME_BYTES = 16 * 1024**3  # a damaged or hostile header must not exhaust the memory
+
+_AXIS_SPACINGS = ("distance between B-scans", "axial spacing", "lateral spacing")
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises on a bad file into one `ExamReadError`.
+
+    Parameters
+    ----------
+    path : Path
+        The file being read.
+    kind : str
+        What it is taken for, with its article, e.g. 'a TIFF file'.
+
+    Raises
+    ------
+    ExamReadError
+        For any error but one about the program itself (KeyboardInterrupt and the like).
+    """
+    # `from None`: libraries quote the offending value, which in DICOM may be a patient's name.
+    try:
+        yield
+    except ExamReadError:
+        raise
+    except PermissionError:
+        raise ExamReadError(
+            f"{path.name} may not be read; ask for permission to read it or copy it elsewhere."
+        ) from None
+    except MemoryError:
+        raise ExamReadError(
+            f"{path.name} does not fit into this computer's memory; export a smaller volume."
+        ) from None
+    except Exception:
+        raise ExamReadError(
+            f"{path.name} cannot be read as {kind}: it is truncated, damaged or of another type; "
+            "export or copy it again."
+        ) from None
+
+
+def check_volume_bytes(path: Path, shape: Sequence[int], itemsize: int) -> None:
+    """Refuse a volume that no OCT device makes before memory is taken for it."""
+    claimed = math.prod(shape) * itemsize
+    if claimed > MAX_VOLUME_BYTES:
+        raise ExamReadError(
+            f"{path.name} claims to hold {claimed / 1024**3:.0f} GiB of voxels, more than any OCT "
+            "volume; it is damaged or no OCT file."
+        )
+
+
+def spacing_warnings(spacing: Sequence[Spacing], bscans: int) -> tuple[str, ...]:
+    """Sentence about unknown spacings (bscan, depth, width), or nothing when all are known.
+
+    A single B-scan needs no distance to the next one.
+    """
+    if all(value is None for value in spacing):
+        return (NO_SPACING,)
+    unknown = [
+        name
+        for axis, (name, value) in enumerate(zip(_AXIS_SPACINGS, spacing, strict=True))
+        if value is None and not (axis == 0 and bscans == 1)
+    ]
+    if not unknown:
+        return ()
+    return (f"The file does not state the {' and '.join(unknown)}; sizes along it are in pixels.",)

@@ -1,0 +1,76 @@
+"""The exact map between a model's token grid and an exam's voxels and micrometres. numpy only.
+
+The model's input is the volume resized with voxel *edges* aligned (``align_corners=False``), so
+along each axis ``voxel = (model + 0.5) * voxels / size - 0.5`` for indices of centres. A token is a
+run of ``cube`` model samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """Geometry of the tokens of one exam in one model.
+
+    Attributes
+    ----------
+    volume_shape : (bscans, depth, width) of the exam
+    input_shape : (frames, height, width) that the model sees
+    cube : (frames, height, width) of one token in the model's input
+    """
+
+    volume_shape: Triple
+    input_shape: Triple
+    cube: Triple
+
+    @property
+    def shape(self) -> Triple:
+        """Number of tokens along (z, y, x)."""
+        z, y, x = (size // cube for size, cube in zip(self.input_shape, self.cube, strict=True))
+        return z, y, x
+
+    @property
+    def step_voxels(self) -> NDArray[np.float64]:
+        """Distance between token centres in voxels, shape (3,)."""
+        volume, model, cube = (
+            np.asarray(shape, np.float64)
+            for shape in (self.volume_shape, self.input_shape, self.cube)
+        )
+        step: NDArray[np.float64] = cube * volume / model
+        return step
+
+    @property
+    def origin_voxels(self) -> NDArray[np.float64]:
+        """Centre of token (0, 0, 0) in voxel indices, shape (3,)."""
+        return self.step_voxels / 2 - 0.5
+
+    def voxel_of_token(self, token: ArrayLike) -> NDArray[np.float64]:
+        """Voxel index (of centres, fractional) of token indices, shape (..., 3)."""
+        return np.asarray(token, float) * self.step_voxels + self.origin_voxels
+
+    def token_of_voxel(self, voxel: ArrayLike) -> NDArray[np.int64]:
+        """Token that covers each voxel index, shape (..., 3)."""
+        token = np.floor((np.asarray(voxel, float) + 0.5) / self.step_voxels)
+        return np.clip(token, 0, np.asarray(self.shape) - 1).astype(np.int64)
+
+    def bscan_of_token(self, z: int) -> int:
+        """B-scan nearest to the centre of token layer ``z``."""
+        centre = z * self.step_voxels[0] + self.origin_voxels[0]
+        return int(np.clip(np.rint(centre), 0, self.volume_shape[0] - 1))
+
+    def scale_and_translate(
+        self, spacing: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Size of a token and centre of the first one, in the units of the voxel spacing given.
+
+        World coordinates are 0 at the centre of voxel (0, 0, 0). Both results have shape (3,).
+        """
+        unit = np.asarray(spacing, float)
+        return self.step_voxels * unit, self.origin_voxels * unit

@@ -1,0 +1,185 @@
+"""The model process: ``python -m octcube_core.worker`` runs analyses for the viewer, so that the viewer needs no torch.
+
+The viewer writes one JSON line to stdin (the address and key of its listener) and then talks over that connection in
+the messages of ``worker_protocol``. One thread computes; another listens, so that a cancel is seen at the next
+progress report and the process ends at once when the viewer is gone, also amid a computation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from octcube_core.errors import AnalysisCancelled, OCTCubeError
+from octcube_core.exam import Exam
+from octcube_core.results import Analysis
+from octcube_core.worker_protocol import (
+    Analyze,
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    Progress,
+    Ready,
+    Reply,
+    receive_message,
+    send_message,
+)
+
+OnProgress = Callable[[str, float], None]
+
+PROGRESS_INTERVAL_S = 0.04  # more often than this, nobody sees a difference
+
+
+class Engine(Protocol):
+    """What the model process computes with; the tests put a fake one in its place."""
+
+    def device_label(self) -> str:
+        """'CPU' or the name of the GPU that analyses will use."""
+
+    def load(self, name: str, device: str, precision: str) -> Any:
+        """Load a model by name or path."""
+
+    def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
+        """Analyse an exam, reporting progress often; an exception from ``on_progress`` aborts."""
+
+
+class TorchEngine:
+    """The real thing. torch is imported here, after the listening thread has started."""
+
+    def device_label(self) -> str:
+        from octcube_core.runtime import choose_device, device_label
+
+        return device_label(choose_device())
+
+    def load(self, name: str, device: str, precision: str) -> Any:
+        import octcube_core
+
+        return octcube_core.load_model(name, device=device, precision=precision)
+
+    def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
+        import octcube_core
+
+        return octcube_core.analyze(exam, model, on_progress=on_progress)
+
+
+class Worker:
+    """Answers the viewer's requests one by one and keeps the last model in memory."""
+
+    def __init__(self, connection: Connection, engine: Engine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[Analyze] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._model_key: tuple[Any, ...] | None = None
+        self._model: Any = None
+
+    def run(self) -> None:
+        """Serve until the viewer closes the connection, which ends the process."""
+        threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        self._send(Ready(self._engine.device_label()))
+        while True:
+            self._send(self._answer(self._jobs.get()))
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                request = receive_message(self._connection)
+                if isinstance(request, Analyze):
+                    self._jobs.put(request)
+                elif isinstance(request, Cancel):
+                    self._cancelled.add(request.job)
+        except (EOFError, OSError):
+            os._exit(0)  # the viewer is gone: nobody wants the result, so do not wait for it
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # a deaf process could neither be cancelled nor notice the viewer's end
+
+    def _send(self, reply: Reply) -> None:
+        try:
+            send_message(self._connection, reply)
+        except OSError:
+            os._exit(0)
+
+    def _answer(self, request: Analyze) -> Reply:
+        job = request.job
+        try:
+            report = self._reporter(job)
+            report("Loading the model", 0.0)
+            model = self._warm_model(request)
+            report("Preparing the exam", 0.0)
+            return Finished(job, self._engine.analyze(request.exam, model, report))
+        except AnalysisCancelled:
+            return Cancelled(job)
+        except OCTCubeError as error:
+            return Failed(job, str(error))
+        except Exception as error:
+            traceback.print_exc()
+            what = f"The analysis stopped on an unexpected error ({type(error).__name__})"
+            return Failed(job, f"{what}; details are in the terminal.")
+        finally:
+            self._cancelled.discard(job)
+
+    def _reporter(self, job: int) -> OnProgress:
+        last_stage, last_time = "", 0.0
+
+        def report(stage: str, fraction: float) -> None:
+            nonlocal last_stage, last_time
+            if job in self._cancelled:
+                raise AnalysisCancelled("The analysis was cancelled.")
+            now = time.monotonic()
+            if stage != last_stage or now - last_time >= PROGRESS_INTERVAL_S:
+                last_stage, last_time = stage, now
+                self._send(Progress(job, stage, fraction))
+
+        return report
+
+    def _warm_model(self, request: Analyze) -> Any:
+        key = (request.model, _modified(request.model), request.device, request.precision)
+        if key != self._model_key:
+            self._model_key = self._model = None  # two large models may not fit side by side
+            self._model = self._engine.load(request.model, request.device, request.precision)
+            self._model_key = key
+        return self._model
+
+
+def _modified(model: str) -> int | None:
+    """When a model file was last changed, so that a retrained one is read again; None for a model's name."""
+    try:
+        return Path(model).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _lower_priority() -> None:
+    if hasattr(os, "nice"):
+        os.nice(5)  # the viewer must stay fluid on a machine with few cores
+
+
+def main(engine: Engine | None = None) -> None:
+    """Connect to the viewer named on stdin and serve it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is meant for the viewer
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)  # the viewer ended before it said where it listens
+    hello = json.loads(line)
+    try:
+        connection = Client(hello["address"], authkey=bytes.fromhex(hello["authkey"]))
+    except (OSError, EOFError):
+        sys.exit(0)  # it ended meanwhile
+    _lower_priority()
+    Worker(connection, engine or TorchEngine()).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What the viewer and the model process say to each other. No torch, so that both sides can import it.
+
+A message is a small frozen dataclass. Its arrays travel outside the pickle (protocol 5), so that sending a volume
+of 100 MB copies nothing while the interpreter lock is held and the viewer keeps drawing.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from octcube_core.exam import Exam
+from octcube_core.results import Analysis
+
+
+@dataclass(frozen=True)
+class Analyze:
+    """Viewer: analyse an exam; the answer is Finished, Cancelled or Failed with the same job number."""
+
+    job: int
+    exam: Exam
+    model: str
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Viewer: stop a job, whether it runs or waits."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Model process: the libraries are loaded and analyses would run on ``device`` ('CPU' or a GPU's name)."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Model process: how far a job is, ``fraction`` in [0, 1]."""
+
+    job: int
+    stage: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Model process: a job's result."""
+
+    job: int
+    analysis: Analysis
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Model process: a job stopped because it was asked to."""
+
+    job: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Model process: a job failed; ``message`` is one sentence for the user."""
+
+    job: int
+    message: str
+
+
+Request = Analyze | Cancel
+Reply = Ready | Progress | Finished | Cancelled | Failed
+
+
+def send_message(connection: Connection, message: Request | Reply) -> None:
+    """Send a message; raise OSError if the other side is gone."""
+    buffers: list[pickle.PickleBuffer] = []
+    body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    connection.send((body, [view.nbytes for view in views]))
+    for view in views:
+        if view.nbytes:  # a message of no bytes means end of file on Windows pipes
+            connection.send_bytes(view)
+
+
+def receive_message(connection: Connection) -> Any:
+    """Wait for a message; raise EOFError or OSError if the other side is gone."""
+    body, sizes = connection.recv()
+    buffers = [bytearray(size) for size in sizes]
+    for buffer in buffers:
+        if buffer:
+            connection.recv_bytes_into(buffer)
+    return pickle.loads(body, buffers=buffers)

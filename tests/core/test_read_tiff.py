@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from octcube_core.errors import ExamReadError
+from octcube_core.readers import failures, read_exam
+from octcube_core.readers.failures import NO_SPACING
+
+VOXELS = np.random.default_rng(3).integers(0, 256, (6, 20, 30), dtype=np.uint8)
+OME = {
+    "axes": "ZYX",
+    "PhysicalSizeZ": 0.122,
+    "PhysicalSizeZUnit": "mm",
+    "PhysicalSizeY": 3.87,
+    "PhysicalSizeYUnit": "µm",
+    "PhysicalSizeX": 5800.0,
+    "PhysicalSizeXUnit": "nm",
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(values=VOXELS, name="stack.tif", **options):
+        tifffile.imwrite(tmp_path / name, values, **options)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"metadata": None},
+        {"photometric": "minisblack"},
+        {"metadata": {"axes": "TYX"}},
+        {"compression": "zlib"},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"imagej": True},
+        {"ome": True, "compression": "zlib"},
+    ],
+)
+def test_pages_are_bscans(write, options):
+    exam = read_exam(write(**options))
+    np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert exam.volume.voxels.dtype == np.uint8
+    assert exam.volume.spacing_mm == (None, None, None)
+    assert exam.warnings == (NO_SPACING,)
+    assert exam.scan_pattern is None
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_sixteen_bits_of_either_byte_order(write, byteorder):
+    values = VOXELS.astype(np.uint16) * 257
+    exam = read_exam(write(values, byteorder=byteorder, metadata=None))
+    np.testing.assert_array_equal(exam.volume.voxels, values)
+    assert exam.volume.voxels.dtype.isnative
+
+
+def test_one_page_is_one_bscan(write):
+    assert read_exam(write(VOXELS[0], metadata=None)).volume.shape == (1, 20, 30)
+
+
+def test_ome_physical_sizes_become_millimetres(write):
+    exam = read_exam(write(ome=True, name="x.ome.tif", metadata=OME))
+    np.testing.assert_allclose(exam.volume.spacing_mm, (0.122, 0.00387, 0.0058))
+    assert exam.format == "OME-TIFF"
+    assert exam.warnings == ()
+
+
+@pytest.mark.parametrize("unit", ["pixel", "reference frame"])
+def test_ome_units_that_are_no_lengths_are_unknown(write, unit):
+    exam = read_exam(write(ome=True, metadata=OME | {"PhysicalSizeXUnit": unit}))
+    assert exam.volume.spacing_mm == (0.122, pytest.approx(0.00387), None)
+    assert "lateral" in exam.warnings[0]
+
+
+def test_ome_time_series_has_no_distance_between_bscans(write):
+    exam = read_exam(write(ome=True, metadata=OME | {"axes": "TYX"}))
+    assert exam.volume.spacing_mm[0] is None
+    assert "distance between B-scans" in exam.warnings[0]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("um", 1e-3), ("micron", 1e-3), ("mm", 1.0)])
+def test_imagej_unit_and_spacing(write, unit, factor):
+    path = write(
+        imagej=True,
+        resolution=(1 / 5.8, 1 / 3.87),
+        metadata={"axes": "ZYX", "spacing": 122.0, "unit": unit},
+    )
+    spacing = read_exam(path).volume.spacing_mm
+    np.testing.assert_allclose(spacing, np.array([122.0, 3.87, 5.8]) * factor, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["pixel", "inch", ""])
+def test_imagej_without_a_real_unit(write, unit):
+    path = write(
+        imagej=True, resolution=(72, 72), metadata={"axes": "ZYX", "spacing": 1, "unit": unit}
+    )
+    assert read_exam(path).volume.spacing_mm == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit"),
+    [((72, 72), "inch"), ((96, 96), "inch"), ((5000, 5000), "inch"), ((28.346, 28.346), 3)],
+)
+def test_printing_resolutions_are_no_spacing(write, resolution, unit):
+    path = write(metadata=None, resolution=resolution, resolutionunit=unit)
+    assert read_exam(path).volume.spacing_mm == (None, None, None)
+
+
+def test_resolution_in_centimetres_is_physical(write):
+    path = write(metadata=None, resolution=(10 / 0.0058, 10 / 0.00387), resolutionunit=3)
+    spacing = read_exam(path).volume.spacing_mm
+    assert spacing == (None, pytest.approx(0.00387, rel=1e-4), pytest.approx(0.0058, rel=1e-4))
+
+
+@pytest.mark.parametrize(("axis", "planar"), [(-1, "contig"), (1, "separate")])
+def test_grey_stored_as_rgb_is_grey(write, axis, planar):
+    rgb = np.stack([VOXELS] * 3, axis)
+    exam = read_exam(write(rgb, photometric="rgb", planarconfig=planar))
+    np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert exam.warnings == (NO_SPACING,)
+
+
+def test_coloured_stack_becomes_luminance_with_a_warning(write):
+    rgb = np.stack([VOXELS, VOXELS, np.zeros_like(VOXELS)], -1)
+    exam = read_exam(write(rgb, photometric="rgb"))
+    expected = np.rint(VOXELS * np.float32(0.886))
+    np.testing.assert_allclose(exam.volume.voxels, expected, atol=1)
+    assert any("coloured" in warning for warning in exam.warnings)
+
+
+def test_several_volumes_are_refused(write):
+    values = np.stack([VOXELS, VOXELS])
+    with pytest.raises(ExamReadError, match=r"stack\.tif has the axes TZYX"):
+        read_exam(write(values, imagej=True, metadata={"axes": "TZYX"}))
+
+
+def test_mixed_page_sizes_are_refused(tmp_path):
+    path = tmp_path / "mixed.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(VOXELS[0], metadata=None)
+        tiff.write(VOXELS[0, :, :10], metadata=None)
+    with pytest.raises(ExamReadError, match="different size"):
+        read_exam(path)
+
+
+def test_ome_pages_missing_from_the_file_are_no_black_bscans(write, tmp_path):
+    whole = write(ome=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(whole) as tiff:
+        xml = tiff.ome_metadata
+    short = tmp_path / "short.ome.tif"
+    tifffile.imwrite(
+        short, VOXELS[:5], description=xml.encode(), metadata=None, photometric="minisblack"
+    )
+    with pytest.raises(ExamReadError, match="missing"):
+        read_exam(short)
+
+
+def test_first_of_several_ome_images_is_shown_and_said(tmp_path):
+    path = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(VOXELS, metadata=OME)
+        tiff.write(VOXELS[0, :5], metadata={"axes": "YX"})
+    exam = read_exam(path)
+    np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert exam.volume.is_metric
+    assert "2 images; the first" in exam.warnings[0]
+
+
+def test_pages_in_a_circle_do_not_hang(write):
+    path = write(metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0], tiff.pages[-1]
+        next_pointer = last.offset + 2 + 12 * len(last.tags)
+    content = bytearray(path.read_bytes())
+    content[next_pointer : next_pointer + 4] = first.offset.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ExamReadError, match=r"stack\.tif is truncated or damaged"):
+        read_exam(path)
+
+
+def test_page_without_data_is_no_black_bscan(write):
+    path = write(compression="zlib", metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path) as tiff:
+        counts = tiff.pages[2].tags["StripByteCounts"]
+        count_at = counts.valueoffset
+    content = bytearray(path.read_bytes())
+    content[count_at : count_at + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(ExamReadError, match="truncated or damaged"):
+        read_exam(path)
+
+
+def test_claimed_size_is_checked_before_memory_is_taken(write, monkeypatch):
+    monkeypatch.setattr(failures, "MAX_VOLUME_BYTES", VOXELS.nbytes - 1)
+    with pytest.raises(ExamReadError, match="claims to hold"):
+        read_exam(write(metadata=None))
+
+
+def test_suffix_does_not_matter(write):
+    assert read_exam(write(name="no_suffix")).format == "TIFF"
+    assert read_exam(write(name="lies.png")).volume.shape == VOXELS.shape
+
+
+def test_nothing_is_printed(write, capfd, tmp_path):
+    path = write(compression="zlib", metadata=None)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ExamReadError):
+        read_exam(path)
+    assert capfd.readouterr().err == ""

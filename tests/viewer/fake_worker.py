@@ -1,0 +1,43 @@
+"""The real model process with a fake engine: the model's name says how it behaves."""
+
+import os
+import signal
+import time
+
+from fakes import make_analysis
+
+from octcube_core.errors import CheckpointError
+from octcube_core.worker import main
+
+
+class FakeEngine:
+    loads = 0
+
+    def device_label(self):
+        return "Fake GPU"
+
+    def load(self, name, device, precision):
+        self.loads += 1
+        if name == "missing":
+            raise CheckpointError("There is no model called 'missing'.")
+        if name == "slow to load":
+            time.sleep(60)
+        return name
+
+    def analyze(self, exam, model, on_progress):
+        if model == "bug":
+            raise ZeroDivisionError("a bug in the model")
+        if model == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        on_progress(f"Load number {self.loads}", 0.1)
+        end = time.monotonic() + (60 if model == "endless" else 0.05)
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            on_progress("Looking at the eye", 0.5)
+        exam.volume.voxels[0, 0, 0] = 1  # as torch does, the engine expects arrays it may write to
+        assert exam.patient.name is None
+        return make_analysis(exam)
+
+
+if __name__ == "__main__":
+    main(FakeEngine())

@@ -1,0 +1,158 @@
+import time
+
+import pytest
+from fakes import make_exam
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QLabel
+
+from napari_octcube._widgets.model_chooser import OPEN_FILE
+
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture
+def dock(open_dock):
+    _, dock = open_dock(show=True)
+    return dock
+
+
+def run(dock, qtbot, model="demo"):
+    dock.session.model = model
+    tab = dock.analysis_tab
+    qtbot.mouseClick(tab.run_bar.run_button, Qt.MouseButton.LeftButton)
+    assert dock.session.running is not None
+    qtbot.waitUntil(lambda: dock.session.running is None, timeout=PATIENCE_MS)
+
+
+def visible_text(dock):
+    return "\n".join(label.text() for label in dock.findChildren(QLabel) if label.isVisible())
+
+
+def test_without_an_exam_the_dock_says_how_to_open_one(dock):
+    assert "No exam open" in visible_text(dock)
+    assert not dock.analysis_tab.run_bar.run_button.isEnabled()
+
+
+def test_facts_of_the_exam_are_shown(dock):
+    dock.scene.add_exam(make_exam())
+    text = visible_text(dock)
+    for fact in (
+        "OD (right)",
+        "20 B-scans of 160 × 96 px",
+        "120 × 4 × 12 µm",
+        "OCT, IR",
+        "Test device",
+    ):
+        assert fact in text
+
+
+def test_unknown_spacing_is_said_and_the_aspect_cannot_switch(dock):
+    dock.scene.add_exam(make_exam(spacing_mm=(None, None, None)))
+    assert "spacing unknown" in visible_text(dock)
+    switch = dock.analysis_tab.aspect_switch
+    assert not switch.isEnabled()
+    assert switch.buttons["px"].isChecked()
+
+
+def test_one_click_switches_the_aspect(dock, qtbot):
+    dock.scene.add_exam(make_exam())
+    switch = dock.analysis_tab.aspect_switch
+    qtbot.mouseClick(switch.buttons["px"], Qt.MouseButton.LeftButton)
+    assert dock.session.aspect == "px"
+    assert "depth ×3.0" in visible_text(dock)
+
+
+def test_run_shows_scores_model_and_disclaimer(dock, qtbot):
+    dock.scene.add_exam(make_exam())
+    run(dock, qtbot)
+    text = visible_text(dock)
+    assert "fake 1.0 (synthetic)" in text
+    assert "Research use only; not for diagnosis" in text
+    assert "Overlay: Diabetic macular edema" in text
+    assert dock.analysis_tab.score_table.rowCount() == 4
+
+
+def test_device_is_always_shown(dock, qtbot):
+    label = dock.analysis_tab.run_bar.device_label
+    assert label.isVisible()
+    qtbot.waitUntil(lambda: label.text() == "Runs on: Fake GPU", timeout=PATIENCE_MS)
+
+
+def test_run_and_cancel_by_key(dock, qtbot):
+    dock.scene.add_exam(make_exam())
+    dock.session.model = "endless"
+    dock.window().activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is not None)
+    qtbot.keyClick(dock, Qt.Key.Key_F5)
+    assert dock.session.running is not None
+    bar = dock.analysis_tab.run_bar
+    qtbot.waitUntil(lambda: bar.stage_label.text() == "Looking at the eye", timeout=PATIENCE_MS)
+    assert bar.progress_bar.value() == 500
+    qtbot.keyClick(dock, Qt.Key.Key_F5, Qt.KeyboardModifier.ShiftModifier)
+    start = time.monotonic()
+    qtbot.waitUntil(lambda: dock.session.running is None, timeout=PATIENCE_MS)
+    assert time.monotonic() - start < 1.0
+    assert bar.run_button.isEnabled()
+
+
+def test_failure_is_shown_until_the_next_run(dock, qtbot):
+    dock.scene.add_exam(make_exam())
+    run(dock, qtbot, "missing")
+    assert "There is no model called 'missing'." in visible_text(dock)
+    run(dock, qtbot)
+    assert "missing" not in visible_text(dock)
+
+
+def test_bad_path_is_one_sentence(dock, qtbot, tmp_path):
+    dock.open_path(tmp_path / "nowhere")
+    assert "Opening nowhere" in visible_text(dock)
+    qtbot.waitUntil(lambda: dock.session.error != "", timeout=PATIENCE_MS)
+    assert "nowhere" in dock.session.error
+    assert "Opening" not in visible_text(dock)
+
+
+def test_model_file_is_chosen_and_remembered(dock, monkeypatch, tmp_path):
+    path = str(tmp_path / "mine.safetensors")
+    monkeypatch.setattr(
+        "napari_octcube._widgets.model_chooser.QFileDialog.getOpenFileName",
+        lambda *_: (path, ""),
+    )
+    chooser = dock.analysis_tab.model_chooser
+    chooser.activated.emit(chooser.findText(OPEN_FILE))
+    assert dock.session.model == path
+    assert chooser.currentText() == "mine.safetensors"
+
+
+def test_cancelled_file_dialog_leaves_the_model(dock, monkeypatch):
+    monkeypatch.setattr(
+        "napari_octcube._widgets.model_chooser.QFileDialog.getOpenFileName", lambda *_: ("", "")
+    )
+    chooser = dock.analysis_tab.model_chooser
+    chooser.activated.emit(chooser.findText(OPEN_FILE))
+    assert dock.session.model == "demo"
+    assert chooser.currentData() == "demo"
+
+
+def test_dock_fits_a_small_screen(dock, qtbot):
+    dock.scene.add_exam(make_exam())
+    run(dock, qtbot)
+    window = dock.window()
+    window.resize(1366, 768)
+    qtbot.wait(50)
+    area = dock.currentWidget()
+    assert not area.horizontalScrollBar().isVisible()
+    assert not area.verticalScrollBar().isVisible()
+
+
+def test_closing_the_viewer_ends_the_model_process(make_napari_viewer, fake_worker, qtbot):
+    from napari_octcube._widgets.dock import OCTCubeDock
+
+    viewer = make_napari_viewer()
+    dock = OCTCubeDock(viewer, fake_worker)
+    viewer.window.add_dock_widget(dock, name="OCTCube")
+    client = dock.client
+    session = dock.session
+    qtbot.waitUntil(lambda: session.device != "", timeout=PATIENCE_MS)
+    del dock
+    viewer.close()
+    qtbot.waitUntil(lambda: client.pid is None, timeout=PATIENCE_MS)

@@ -1,0 +1,97 @@
+import pytest
+from fakes import make_analysis, make_exam
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+
+from napari_octcube._session import Session
+from napari_octcube._widgets.score_bar import ABSENT, PRESENT
+from napari_octcube._widgets.score_table import BAR, NAME, VALUE, ScoreTable
+
+
+@pytest.fixture
+def session():
+    session = Session()
+    session.show_exam(make_exam())
+    return session
+
+
+@pytest.fixture
+def table(session, qtbot):
+    table = ScoreTable(session)
+    qtbot.addWidget(table)
+    session.finish(session.exam, make_analysis(session.exam))
+    table.resize(330, 200)
+    table.show()
+    qtbot.waitExposed(table)
+    return table
+
+
+def column(table, number):
+    return [table.item(row, number).text() for row in range(table.rowCount())]
+
+
+def test_a_row_per_disease_and_one_for_normal(table):
+    assert column(table, NAME) == ["DME", "AMD", "PVD", "Normal"]
+    assert column(table, VALUE) == ["0.91", "0.08", "0.30", "0.09"]
+
+
+def test_diseases_at_their_threshold_are_bold(table):
+    bold = [table.item(row, NAME).font().bold() for row in range(4)]
+    assert bold == [True, False, True, False]
+
+
+def test_top_disease_is_selected(table):
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [0]
+
+
+def test_clicking_a_row_switches_the_disease(table, session, qtbot):
+    place = table.visualItemRect(table.item(1, BAR)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert session.disease == "AMD"
+
+
+def test_arrow_keys_walk_the_diseases_and_stop_before_normal(table, session, qtbot):
+    table.setCurrentCell(0, 0)
+    for expected in ("AMD", "PVD", "PVD"):
+        qtbot.keyClick(table, Qt.Key.Key_Down)
+        assert session.disease == expected
+
+
+def test_session_selects_the_row(table, session):
+    session.disease = "PVD"
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [2]
+    session.disease = None
+    assert not table.selectionModel().selectedRows()
+
+
+def test_tooltip_names_the_disease_its_code_and_threshold(table):
+    tip = table.item(2, BAR).toolTip()
+    assert "Posterior vitreous detachment" in tip
+    assert "H43.8" in tip
+    assert "at or above the threshold of 0.30" in tip
+
+
+def test_table_is_hidden_without_an_analysis(table, session):
+    session.show_exam(make_exam())
+    assert table.rowCount() == 0
+    assert table.isHidden()
+
+
+def pixel(table, row, fraction):
+    """Colour of a bar at a probability."""
+    cell = table.visualItemRect(table.item(row, BAR))
+    x = cell.left() + 4 + fraction * (cell.width() - 8)
+    return QColor(table.viewport().grab().toImage().pixel(round(x), cell.center().y()))
+
+
+def test_bar_reaches_to_its_value_in_the_colour_of_its_verdict(table):
+    table.clearSelection()
+    assert pixel(table, 0, 0.85) in PRESENT
+    assert pixel(table, 0, 0.96) not in PRESENT
+    assert pixel(table, 1, 0.04) in ABSENT
+    assert pixel(table, 1, 0.2) not in ABSENT
+
+
+def test_threshold_mark_is_drawn(table):
+    table.clearSelection()
+    assert pixel(table, 1, 0.5) != pixel(table, 1, 0.4)

@@ -1,0 +1,67 @@
+import pytest
+from fakes import make_analysis, make_exam
+
+from napari_octcube._session import Session
+
+
+@pytest.fixture
+def session():
+    return Session()
+
+
+def test_finished_analysis_shows_the_top_disease(session):
+    exam = make_exam()
+    session.show_exam(exam)
+    session.begin(exam)
+    assert session.running is exam
+    session.finish(exam, make_analysis(exam))
+    assert session.running is None
+    assert session.disease == "DME"
+
+
+def test_observers_see_the_disease_gone_before_the_exam_changes(session):
+    first, second = make_exam(), make_exam()
+    session.show_exam(first)
+    session.finish(first, make_analysis(first))
+    seen = []
+    session.events.exam.connect(lambda: seen.append((session.analysis, session.disease)))
+    session.show_exam(second)
+    assert seen == [(None, None)]
+
+
+def test_going_back_to_an_exam_shows_its_result(session):
+    first, second = make_exam(), make_exam()
+    session.show_exam(first)
+    analysis = make_analysis(first)
+    session.finish(first, analysis)
+    session.show_exam(second)
+    assert session.analysis is None
+    session.show_exam(first)
+    assert session.analysis is analysis
+
+
+def test_result_of_an_exam_no_longer_in_view_waits_for_it(session):
+    first, second = make_exam(), make_exam()
+    session.show_exam(first)
+    session.begin(first)
+    session.show_exam(second)
+    session.finish(first, make_analysis(first))
+    assert session.analysis is None
+    session.show_exam(first)
+    assert session.analysis is not None
+
+
+def test_closing_the_exam_in_view_clears_everything_about_it(session):
+    exam = make_exam()
+    session.show_exam(exam)
+    session.finish(exam, make_analysis(exam))
+    session.close_exam(exam)
+    assert (session.exam, session.analysis, session.disease) == (None, None, None)
+
+
+def test_a_new_run_clears_the_last_error(session):
+    exam = make_exam()
+    session.show_exam(exam)
+    session.fail("It broke.")
+    session.begin(exam)
+    assert session.error == ""

@@ -1,0 +1,106 @@
+"""What is on the screen, drawn by a real GL canvas."""
+
+import numpy as np
+import pytest
+from fakes import make_analysis, make_exam
+
+pytestmark = pytest.mark.xvfb
+
+BACKGROUND_GREY = 90  # of the fake exam's voxels
+
+
+@pytest.fixture
+def analysed(open_dock, qtbot):
+    viewer, dock = open_dock(show=True)
+    viewer.window.resize(1366, 768)
+    exam = make_exam(bright=(17, 70, 40))
+    dock.scene.add_exam(exam)
+    dock.session.finish(exam, make_analysis(exam))
+    qtbot.wait(300)
+    viewer.reset_view()  # the window has grown since the exam was opened
+    return viewer, dock
+
+
+def canvas(viewer, qtbot):
+    qtbot.wait(200)
+    viewer.canvas.overlays.scale_bar.visible = False
+    return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+
+
+def saturation(pixels):
+    return pixels.max(axis=-1) - pixels.min(axis=-1)
+
+
+def screen_point(viewer, pixels, layer, index):
+    """(row, column) on the screenshot of a voxel's or token's centre."""
+    height, width = pixels.shape[:2]
+    world = np.asarray(layer.data_to_world(index))[-2:]
+    offset = (world - np.asarray(viewer.scene.camera.center)[-2:]) * viewer.scene.camera.zoom
+    return round(height / 2 + offset[0]), round(width / 2 + offset[1])
+
+
+def patch(pixels, point, radius=2):
+    row, column = point
+    rows, columns = (
+        slice(row - radius, row + radius + 1),
+        slice(column - radius, column + radius + 1),
+    )
+    return pixels[rows, columns].reshape(-1, 3)
+
+
+def assert_coloured_at_the_token_and_grey_elsewhere(viewer, dock, qtbot):
+    pixels = canvas(viewer, qtbot)
+    overlay = dock.scene.overlay
+    token = np.unravel_index(np.argmax(overlay.data), overlay.data.shape)
+    hot = patch(pixels, screen_point(viewer, pixels, overlay, token))
+    assert saturation(hot).min() > 60
+    far = (token[0], 0, 3)
+    cold = patch(pixels, screen_point(viewer, pixels, overlay, far))
+    assert saturation(cold).max() <= 3
+    assert abs(cold.mean() - BACKGROUND_GREY) <= 4
+    # the colour is where the token is and nowhere else: its centre of mass is the token's centre
+    rows, columns = np.nonzero(saturation(pixels) > 60)
+    place = screen_point(viewer, pixels, overlay, token)
+    size = overlay.scale[-2:] * viewer.scene.camera.zoom
+    assert abs(rows.mean() - place[0]) < 0.1 * size[0] + 2
+    assert abs(columns.mean() - place[1]) < 0.1 * size[1] + 2
+
+
+@pytest.mark.parametrize("aspect", ["um", "px"])
+def test_overlay_is_coloured_where_the_saliency_is(analysed, qtbot, aspect):
+    viewer, dock = analysed
+    dock.session.aspect = aspect
+    assert_coloured_at_the_token_and_grey_elsewhere(viewer, dock, qtbot)
+
+
+def test_brightest_voxel_shines_inside_the_coloured_token(analysed, qtbot):
+    viewer, dock = analysed
+    dock.session.aspect = "px"
+    exam_layer = viewer.layers[0]
+    bright = (17, 70, 40)
+    dock.scene.go_to_bscan(bright[0])
+    pixels = canvas(viewer, qtbot)
+    point = screen_point(viewer, pixels, exam_layer, bright)
+    assert saturation(patch(pixels, point, 0)).min() > 20
+    dock.session.disease = "PVD"  # no saliency: the anatomy alone
+    pixels = canvas(viewer, qtbot)
+    around = patch(pixels, point, 2)
+    assert saturation(around).max() <= 3
+    assert around.max() > BACKGROUND_GREY + 60
+
+
+def test_switching_the_disease_moves_the_colour(analysed, qtbot):
+    viewer, dock = analysed
+    before = saturation(canvas(viewer, qtbot)) > 60
+    dock.session.disease = "AMD"
+    dock.scene.go_to_bscan(0)
+    after = saturation(canvas(viewer, qtbot)) > 60
+    assert before.any()
+    assert after.any()
+    assert not (before & after).any()
+
+
+def test_other_bscans_stay_grey(analysed, qtbot):
+    viewer, dock = analysed
+    dock.scene.go_to_bscan(2)
+    assert saturation(canvas(viewer, qtbot)).max() <= 3

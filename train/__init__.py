@@ -1,0 +1,1 @@
+"""Training and evaluation of OCTCube models: ``python -m train COMMAND``."""

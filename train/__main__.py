@@ -1,0 +1,49 @@
+"""``python -m train COMMAND``: each command's arguments live in its own module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from octcube_core.errors import OCTCubeError
+
+COMMANDS = {
+    "phantoms": ("train.data.phantoms", "make a store of synthetic eyes"),
+    "finetune": ("train.finetune", "train a disease classifier on a store"),
+    "benchmark": ("train.evaluation.benchmark", "measure a model on unseen synthetic eyes"),
+}
+
+
+def _usage() -> str:
+    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    return f"usage: python -m train COMMAND [options]   (COMMAND --help lists the options)\n\n{lines}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 after a user's error."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"train: error: there is no command {arguments[0]!r}; known are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        module = importlib.import_module(COMMANDS[arguments[0]][0])
+        module.main(arguments[1:])
+    except OCTCubeError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("train", "octcube_core"):
+            raise
+        print(
+            f'train: error: {error.name} is not installed; run pip install "napari-octcube[train]"',
+            file=sys.stderr,
+        )
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stores of volumes, their manifests, and what feeds them to a model."""

@@ -1,0 +1,51 @@
+"""``python -m train finetune --config FILE``: train a classifier and write it in the viewer's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from octcube_core.checkpoints.format import save_checkpoint
+from octcube_core.errors import InputError
+from train.data.volumes import VolumeData
+from train.tasks.finetune import FinetuneTask
+
+
+class FinetuneCLI(LightningCLI):
+    """Trainer, task and data from one YAML; any value can be overridden on the command line."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add where the trained model goes."""
+        parser.add_argument("--export", type=str, default=None, help="the model for the viewer, a .safetensors file")
+        parser.add_argument("--resume", type=str, default=None, help="continue from this training checkpoint")
+
+
+def main(argv: list[str]) -> None:
+    """Train, then export the weights of the best validated epoch (or the last, if none was validated)."""
+    cli = FinetuneCLI(
+        FinetuneTask,
+        VolumeData,
+        args=argv,
+        run=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"prog": "python -m train finetune"},
+    )
+    export = cli.config.export
+    if export is not None and not Path(export).absolute().parent.is_dir():
+        raise InputError(f"The folder of {export} does not exist; make it first.")
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.resume)
+    if export is not None and cli.trainer.is_global_zero:
+        _load_best(cli)
+        save_checkpoint(export, cli.model.model, dtype=torch.bfloat16)
+        print(f"Wrote {export}")
+
+
+def _load_best(cli: FinetuneCLI) -> None:
+    for callback in cli.trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            state = torch.load(callback.best_model_path, map_location="cpu", weights_only=True)
+            cli.model.load_state_dict(state["state_dict"])
+            return
