@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
         dock.open_path(options.path)
     napari.run()
     dock.client.close()
-    return screenshot.exit_code if screenshot is not None else 0
+    if screenshot is None:
+        return 0
+    screenshot.on_window_closed()
+    return screenshot.exit_code
 
 
 def _analyze_first_exam(dock: OCTCubeDock) -> None:
@@ -88,6 +91,10 @@ class Screenshot:
         else:
             self._session.events.exam.connect(self._take_soon)
             QTimer.singleShot(0, self._take_if_nothing_opens)
+
+    def on_window_closed(self) -> None:
+        """Say so if the window was closed before the picture was taken."""
+        self._fail("The window was closed before the picture was taken.")
 
     def _take_if_nothing_opens(self) -> None:
         if not self._session.opening:

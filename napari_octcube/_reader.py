@@ -9,6 +9,7 @@ from typing import Any
 from napari.utils.notifications import show_error
 
 import octcube_core
+from napari_octcube._arrivals import arrivals
 from napari_octcube._layers import exam_layer_data
 from octcube_core.errors import OCTCubeError
 
@@ -25,7 +26,9 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     """Read an exam as layer data; if that fails, say why in a notification."""
     one = Path(path if isinstance(path, str) else path[0])
     try:
-        return [exam_layer_data(octcube_core.read_exam(one))]
+        exam = octcube_core.read_exam(one)
     except OCTCubeError as error:
         show_error(str(error))
         return NOTHING_TO_SHOW
+    arrivals.announced.emit()
+    return [exam_layer_data(exam)]

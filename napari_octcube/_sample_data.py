@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from napari_octcube._arrivals import arrivals
 from napari_octcube._layers import exam_layer_data
 from octcube_core import phantom
 
@@ -12,6 +13,7 @@ from octcube_core import phantom
 def synthetic_eye(seed: int, disease: str | None = None) -> list[tuple[Any, ...]]:
     """A synthetic eye with one disease, or a healthy one, as layer data."""
     exam = phantom.make_exam(seed, diseases=() if disease is None else (disease,))
+    arrivals.announced.emit()
     return [exam_layer_data(exam, name=f"Synthetic eye: {disease or 'healthy'}")]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Image
 
+from napari_octcube._arrivals import arrivals
+from napari_octcube._inference import Dispatch
 from napari_octcube._layers import (
     EXAM_KEY,
     exam_layer,
@@ -21,32 +24,37 @@ from napari_octcube._session import Aspect, Session
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
-if TYPE_CHECKING:
-    import napari
-
 
 class Scene:
-    """The exams and the saliency overlay in a viewer.
+    """The exam and its saliency overlay in a viewer.
 
-    The exam in view is that of the OCT layer last added or selected. One overlay layer shows the session's disease;
-    choosing another swaps its data.
+    There is one exam at a time, the one whose layer came last: exams lie at the same place in the world and would
+    share their sliders. One overlay layer shows the session's disease; choosing another swaps its data.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    session : Session
+    defer : callable
+        Runs a function soon: layers must not be removed while napari still tells of an insertion or removal.
     """
 
-    def __init__(self, viewer: napari.Viewer, session: Session) -> None:
+    def __init__(self, viewer: napari.Viewer, session: Session, defer: Dispatch) -> None:
         self._viewer = viewer
         self._session = session
-        self._exams: dict[Image, Exam] = {}
+        self._defer = defer
+        self._layer: Image | None = None  # shows the session's exam
         self._overlay: Image | None = None
         self._overlay_of: tuple[Exam, Any] | None = None  # exam and token grid it is laid out for
         self._own_change = False
+        arrivals.announced.connect(self._on_announced)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.selection.events.active.connect(self._on_active)
         session.events.analysis.connect(self._update_overlay)
         session.events.disease.connect(self._update_overlay)
         session.events.aspect.connect(self._apply_aspect)
         session.analysis_finished.connect(self._go_to_key_bscan)
-        for layer in viewer.layers:
+        for layer in [layer for layer in viewer.layers if _exam_of(layer)]:
             self._adopt(layer)
 
     @property
@@ -54,8 +62,17 @@ class Scene:
         """The overlay layer, None while no saliency is shown."""
         return self._overlay
 
+    def close(self) -> None:
+        """Take the overlay away and leave the viewer alone from now on."""
+        self._remove_overlay()
+        arrivals.announced.disconnect(self._on_announced)
+        layers = self._viewer.layers
+        layers.events.inserted.disconnect(self._on_inserted)
+        layers.events.removed.disconnect(self._on_removed)
+
     def add_exam(self, exam: Exam) -> None:
-        """Show an exam as a new layer."""
+        """Show an exam as a new layer in place of the one before."""
+        self._close_exam()
         self._viewer.add_layer(exam_layer(exam, self._session.aspect))
 
     def go_to_bscan(self, index: int) -> None:
@@ -64,19 +81,40 @@ class Scene:
             axis = self._viewer.dims.ndim - 3  # other layers may have brought more axes
             self._viewer.dims.set_point(axis, index * world_spacing(self._session.exam)[0])
 
-    def _on_inserted(self, event: Any) -> None:
-        self._adopt(event.value)
+    def _on_announced(self) -> None:
+        current = napari.current_viewer()
+        if current is None or current is getattr(self._viewer, "__wrapped__", self._viewer):
+            self._close_exam()
 
-    def _adopt(self, layer: Any) -> None:
-        exam = layer.metadata.get(EXAM_KEY)
-        if not isinstance(exam, Exam) or not isinstance(layer, Image):
+    def _on_inserted(self, event: Any) -> None:
+        layer = event.value
+        if _exam_of(layer) is None:
             return
-        self._exams[layer] = exam
+        if self._layer is None:
+            self._adopt(layer)
+        else:
+            self._defer(lambda: self._adopt(layer))
+
+    def _adopt(self, layer: Image) -> None:
+        exam = _exam_of(layer)
+        if exam is None or layer not in self._viewer.layers:
+            return
+        replaces = self._layer is not None
+        self._close_exam()
+        self._layer = layer
         _rescale(layer, world_spacing(exam, self._session.aspect), np.zeros(3))
         # a bar in pixels would look like a length
-        metric = all(known.volume.is_metric for known in self._exams.values())
-        self._viewer.canvas.overlays.scale_bar.visible = metric
+        self._viewer.canvas.overlays.scale_bar.visible = exam.volume.is_metric
         self._session.show_exam(exam)
+        if replaces:  # napari itself does this for the first layer alone
+            self._viewer.reset_view()
+            self.go_to_bscan(exam.volume.shape[0] // 2)
+
+    def _close_exam(self) -> None:
+        if self._layer is not None:
+            layer, exam, self._layer = self._layer, _exam_of(self._layer), None
+            self._session.close_exam(exam)
+            self._viewer.layers.remove(layer)
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -84,17 +122,10 @@ class Scene:
             self._overlay = self._overlay_of = None
             if not self._own_change:
                 self._session.disease = None
-            return
-        exam = self._exams.pop(layer, None)
-        if exam is None or exam in self._exams.values():
-            return
-        self._session.close_exam(exam)
-        if self._session.exam is None and self._exams:
-            self._session.show_exam(list(self._exams.values())[-1])
-
-    def _on_active(self, event: Any) -> None:
-        if exam := self._exams.get(event.value):
-            self._session.show_exam(exam)
+        elif layer is self._layer:
+            self._layer = None
+            exam = _exam_of(layer)
+            self._defer(lambda: self._session.close_exam(exam))
 
     def _update_overlay(self) -> None:
         exam, analysis, disease = (
@@ -124,17 +155,22 @@ class Scene:
             self._overlay = self._overlay_of = None
 
     def _apply_aspect(self, aspect: Aspect) -> None:
-        for layer, exam in self._exams.items():
-            _rescale(layer, world_spacing(exam, aspect), np.zeros(3))
-        if self._overlay is not None and self._session.exam is not None:
-            assert self._session.analysis is not None
-            transform = overlay_transform(self._session.exam, self._session.analysis, aspect)
-            _rescale(self._overlay, *transform)
+        exam, analysis = self._session.exam, self._session.analysis
+        if exam is None or self._layer is None:
+            return
+        _rescale(self._layer, world_spacing(exam, aspect), np.zeros(3))
+        if self._overlay is not None and analysis is not None:
+            _rescale(self._overlay, *overlay_transform(exam, analysis, aspect))
         self._viewer.reset_view()
 
     def _go_to_key_bscan(self, analysis: Analysis) -> None:
         if bscans := analysis.key_bscans(analysis.top_disease, 1):
             self.go_to_bscan(bscans[0])
+
+
+def _exam_of(layer: Any) -> Exam | None:
+    exam = layer.metadata.get(EXAM_KEY)
+    return exam if isinstance(exam, Exam) and isinstance(layer, Image) else None
 
 
 def _rescale(layer: Image, scale: Any, translate: Any) -> None:

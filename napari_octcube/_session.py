@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
-from weakref import WeakKeyDictionary
 
 from psygnal import Signal, SignalGroupDescriptor
 
@@ -58,25 +57,18 @@ class Session:
     exam_closed: ClassVar[Signal] = Signal(object)
     analysis_finished: ClassVar[Signal] = Signal(object)
 
-    # results stay with their exam, so that going back to an exam shows them at once
-    _results: WeakKeyDictionary[Exam, Analysis] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False
-    )
-
     def show_exam(self, exam: Exam | None) -> None:
-        """Make an exam the one in view, with its result if it was analysed before."""
+        """Make an exam the one in view."""
         if exam is self.exam:
             return
         self.disease = None  # first, so that no observer pairs the old disease with the new exam
         self.analysis = None
         self.exam = exam
-        self.error = ""
-        if exam is not None and exam in self._results:
-            self._show(self._results[exam])
+        self.error = self.stage = ""
+        self.fraction = 0.0
 
     def close_exam(self, exam: Exam) -> None:
         """Forget an exam and its result."""
-        self._results.pop(exam, None)
         if exam is self.exam:
             self.show_exam(None)
         self.exam_closed.emit(exam)
@@ -92,12 +84,12 @@ class Session:
         self.stage, self.fraction = stage, fraction
 
     def finish(self, exam: Exam, analysis: Analysis) -> None:
-        """The run on an exam has ended well."""
+        """The run on an exam has ended well; the result counts if the exam is still in view."""
         self._end("Done", 1.0)
         self.device = analysis.device
-        self._results[exam] = analysis
         if exam is self.exam:
-            self._show(analysis)
+            self.analysis = analysis
+            self.disease = analysis.top_disease
             self.analysis_finished.emit(analysis)
 
     def fail(self, message: str) -> None:
@@ -108,10 +100,6 @@ class Session:
     def stop(self) -> None:
         """The run has ended because the user asked."""
         self._end("Cancelled", 0.0)
-
-    def _show(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self.disease = analysis.top_disease
 
     def _end(self, stage: str, fraction: float) -> None:
         self.stage, self.fraction = stage, fraction

@@ -83,8 +83,11 @@ class Analysis:
     def bscan_importance(self, abbreviation: str) -> NDArray[np.float32]:
         """Mean saliency of each B-scan, shape (bscans,), interpolated between token layers."""
         per_layer = self.saliency[self.index(abbreviation)].mean(axis=(1, 2))
-        layers = np.arange(self.grid.shape[0]) * self.grid.step_voxels[0] + self.grid.origin_voxels[0]
-        return np.interp(np.arange(self.grid.volume_shape[0]), layers, per_layer).astype(np.float32)
+        layers = (
+            np.arange(self.grid.shape[0]) * self.grid.step_voxels[0] + self.grid.origin_voxels[0]
+        )
+        bscans = np.arange(self.grid.volume_shape[0])
+        return np.asarray(np.interp(bscans, layers, per_layer), np.float32)
 
     def key_bscans(self, abbreviation: str, count: int = 3) -> list[int]:
         """B-scans at the centres of the most salient token layers, most salient first."""

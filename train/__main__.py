@@ -16,17 +16,21 @@ COMMANDS = {
 
 def _usage() -> str:
     lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
-    return f"usage: python -m train COMMAND [options]   (COMMAND --help lists the options)\n\n{lines}"
+    return (
+        f"usage: python -m train COMMAND [options]   (COMMAND --help lists the options)\n\n{lines}"
+    )
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code: 0, or 2 after a user's error."""
-    arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"train: error: there is no command {arguments[0]!r}; known are {', '.join(COMMANDS)}", file=sys.stderr)
+        print(
+            f"train: error: there is no command {arguments[0]!r}; known are {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
     try:
         module = importlib.import_module(COMMANDS[arguments[0]][0])
@@ -46,4 +50,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

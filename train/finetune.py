@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -19,12 +20,18 @@ class FinetuneCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add where the trained model goes."""
-        parser.add_argument("--export", type=str, default=None, help="the model for the viewer, a .safetensors file")
-        parser.add_argument("--resume", type=str, default=None, help="continue from this training checkpoint")
+        parser.add_argument(
+            "--export", type=str, default=None, help="the model for the viewer, a .safetensors file"
+        )
+        parser.add_argument(
+            "--resume", type=str, default=None, help="continue from this training checkpoint"
+        )
 
 
 def main(argv: list[str]) -> None:
     """Train, then export the weights of the best validated epoch (or the last, if none was validated)."""
+    # Lightning itself warns of arguments that are given and yet stand in sys.argv, where its DDP processes need them.
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter is intended")
     cli = FinetuneCLI(
         FinetuneTask,
         VolumeData,

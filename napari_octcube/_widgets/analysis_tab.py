@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_octcube._session import Session
 from napari_octcube._widgets.aspect_switch import AspectSwitch
@@ -12,7 +12,7 @@ from napari_octcube._widgets.exam_facts import ExamFacts
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.run_bar import RunBar
 from napari_octcube._widgets.score_table import ScoreTable
-from octcube_core.results import DISCLAIMER
+from octcube_core.results import DISCLAIMER, Analysis
 
 
 class AnalysisTab(QWidget):
@@ -33,13 +33,15 @@ class AnalysisTab(QWidget):
         self.run_bar = RunBar(session, on_run, on_cancel)
         self.score_table = ScoreTable(session)
         self.overlay_note = _note()
-        self.provenance = _note()
+        self.warnings = _note()
+        self.model_title = _note()
         self.disclaimer = _note(DISCLAIMER)
         model_row = QHBoxLayout()
         model_row.addWidget(QLabel("Model"))
         model_row.addWidget(self.model_chooser, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 8, 8, 8)
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(8, 8, 8, 0)
         column.setSpacing(6)
         column.addWidget(self.exam_facts)
         column.addWidget(self.aspect_switch)
@@ -47,33 +49,51 @@ class AnalysisTab(QWidget):
         column.addWidget(self.run_bar)
         column.addWidget(self.score_table)
         column.addWidget(self.overlay_note)
+        column.addWidget(self.warnings)
         column.addStretch()
-        column.addWidget(self.provenance)
-        column.addWidget(self.disclaimer)
+        self.scroll_area = QScrollArea()  # a small screen scrolls instead of squeezing the rows
+        self.scroll_area.setWidgetResizable(True)
+        self.scroll_area.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.scroll_area.setWidget(body)
+        footer = QVBoxLayout()  # never scrolls away
+        footer.setContentsMargins(8, 0, 8, 6)
+        footer.setSpacing(2)
+        footer.addWidget(self.model_title)
+        footer.addWidget(self.disclaimer)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(4)
+        outer.addWidget(self.scroll_area, 1)
+        outer.addLayout(footer)
         session.events.analysis.connect(self._refresh)
         session.events.disease.connect(self._refresh)
         self._refresh()
 
     def _refresh(self) -> None:
-        analysis, disease = self._session.analysis, self._session.disease
-        names = {s.abbreviation: s.name for s in analysis.scores} if analysis else {}
-        if analysis is None:
-            overlay = ""
-        elif disease not in names:
-            overlay = "Select a disease to see where the model looked."
-        elif not analysis.saliency[analysis.index(disease)].any():
-            overlay = f"The model found no evidence for {names[disease]} to show."
+        exam, analysis = self._session.exam, self._session.analysis
+        if exam is None or analysis is None:
+            texts = ("", "", "")
         else:
-            overlay = f"Overlay: {names[disease]}, brightest where the model found most evidence."
-        self.overlay_note.setText(overlay)
-        self.overlay_note.setVisible(bool(overlay))
-        facts = []
-        if analysis is not None:
-            known = self._session.exam.warnings if self._session.exam else ()  # among the exam's facts
-            new = [text for text in analysis.warnings if text not in known]
-            facts = [f"Model: {analysis.card.title}", *(f"⚠ {text}" for text in new)]
-        self.provenance.setText("\n".join(facts))
-        self.provenance.setVisible(bool(facts))
+            # the exam's own warnings stand among its facts
+            warnings = [text for text in analysis.warnings if text not in exam.warnings]
+            texts = (
+                _overlay_text(analysis, self._session.disease),
+                "\n".join(f"⚠ {text}" for text in warnings),
+                f"Model: {analysis.card.title}",
+            )
+        labels = (self.overlay_note, self.warnings, self.model_title)
+        for label, text in zip(labels, texts, strict=True):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+
+def _overlay_text(analysis: Analysis, disease: str | None) -> str:
+    names = {score.abbreviation: score.name for score in analysis.scores}
+    if disease not in names:
+        return "Select a disease to see where the model looked."
+    if not analysis.saliency[analysis.index(disease)].any():
+        return f"Overlay: none, as nothing speaks for {names[disease]}"
+    return f"Overlay: evidence for {names[disease]}"
 
 
 def _note(text: str = "") -> QLabel:

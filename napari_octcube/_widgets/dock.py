@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QTabWidget
 
 from napari_octcube._inference import InferenceClient
 from napari_octcube._model_process import WORKER_COMMAND
@@ -41,13 +42,20 @@ class OCTCubeDock(QTabWidget):
         self.session = Session()
         self._dispatch = QtDispatcher(self)
         self.client = InferenceClient(self.session, self._dispatch, worker_command)
-        self.scene = Scene(napari_viewer, self.session)
+        self.scene = Scene(napari_viewer, self.session, self._dispatch)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
-        self.addTab(_scrolling(self.analysis_tab), "Analysis")
+        self.addTab(self.analysis_tab, "Analysis")
         self.setMinimumWidth(MINIMUM_WIDTH)
         self.session.events.error.connect(_notify)
         self.destroyed.connect(self.client.close)
         self.client.start()
+
+    def event(self, event: QEvent) -> bool:
+        """Close when napari takes the widget out of its dock: it does so on the dock's X, and deletes nothing."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.client.close()
+            self.scene.close()
+        return super().event(event)
 
     def open_path(self, path: str | Path) -> None:
         """Read an exam in the background and show it."""
@@ -70,12 +78,3 @@ class OCTCubeDock(QTabWidget):
 def _notify(error: str) -> None:
     if error:
         show_error(error)
-
-
-def _scrolling(widget: QWidget) -> QScrollArea:
-    """A tab that scrolls on a small screen instead of squeezing its rows."""
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setWidget(widget)
-    return area

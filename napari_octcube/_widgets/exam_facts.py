@@ -28,7 +28,7 @@ def shape(exam: Exam) -> str:
 def spacing(exam: Exam) -> str:
     """Distances between voxels, each known or not."""
     if all(value is None for value in exam.volume.spacing_mm):
-        return "spacing unknown; shown in pixels"
+        return "spacing unknown"
     sizes = (
         "?" if value is None else f"{value * UM_PER_MM:.3g}" for value in exam.volume.spacing_mm
     )

@@ -1,7 +1,7 @@
 """The eight diseases of the multi-task classifier as changes of the retina's anatomy.
 
 Each function takes the healthy (or already diseased) retina and changes it in place. Sizes follow what clinicians
-see on OCT: drusen of 60-250 um, cysts of 100-350 um, microaneurysms under 130 um, macular holes of 200-600 um.
+see on OCT: drusen of 120-380 um, cysts of 140-400 um, microaneurysms under 150 um, macular holes of 350-750 um.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ MACULA_MM = 2.4
 
 def _bump(distance: Map, radius_mm: float) -> Map:
     """1 at the centre, falling smoothly to 0.5 at ``radius_mm``."""
-    return np.exp(-np.log(2) * (distance / radius_mm) ** 2).astype(np.float32)
+    return np.asarray(np.exp(-np.log(2) * (distance / radius_mm) ** 2), np.float32)
 
 
 def _plateau(distance: Map, radius_mm: float, edge_mm: float) -> Map:
     """1 inside a disc, 0 outside, with a soft edge."""
-    return np.clip((radius_mm - distance) / edge_mm + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((radius_mm - distance) / edge_mm + 0.5, 0, 1), np.float32)
 
 
-def _place(rng: np.random.Generator, within_mm: float, at_least_mm: float = 0.0) -> tuple[float, float]:
+def _place(
+    rng: np.random.Generator, within_mm: float, at_least_mm: float = 0.0
+) -> tuple[float, float]:
     """A random point (x, z) in mm from the fovea."""
     radius = np.sqrt(rng.uniform((at_least_mm / within_mm) ** 2, 1)) * within_mm
     angle = rng.uniform(0, 2 * np.pi)
@@ -40,20 +42,27 @@ def diabetic_macular_edema(retina: Retina, lesions: Lesions, rng: np.random.Gene
         x, z = _place(rng, 1.6)
         radius = float(rng.uniform(0.45, 0.9))
         bump = _bump(retina.distance(x, z), radius)
-        swelling = float(rng.uniform(60, 170))
+        swelling = float(rng.uniform(90, 230))
         for layer, share in (("inl", 0.35), ("opl", 0.15), ("onl", 0.5)):
             retina.thickness[layer] = retina.thickness[layer] + swelling * share * bump
-        for _ in range(int(rng.integers(5, 15))):
+        for _ in range(int(rng.integers(8, 20))):
             cx, cz = x + rng.normal(0, 0.55 * radius), z + rng.normal(0, 0.55 * radius)
             layer = str(rng.choice(["inl", "onl"], p=[0.4, 0.6]))
-            half = float(rng.uniform(14, 26) if layer == "inl" else rng.uniform(24, 60))
+            half = float(rng.uniform(18, 32) if layer == "inl" else rng.uniform(30, 75))
             lesions.blobs.append(
-                Blob("DME", cx, cz, layer, 0.45, float(rng.uniform(0.06, 0.18)), half, 0.08)
+                Blob("DME", cx, cz, layer, 0.45, float(rng.uniform(0.07, 0.2)), half, 0.08)
             )
         for _ in range(int(rng.integers(2, 9))):
             angle, away = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.9, 1.5)
-            exudate = (x + away * np.cos(angle), z + away * np.sin(angle), "opl", rng.uniform(0.2, 0.9))
-            lesions.blobs.append(Blob("DME", *exudate, rng.uniform(0.03, 0.06), 20, 0.95, shadow=0.55))
+            exudate = (
+                x + away * np.cos(angle),
+                z + away * np.sin(angle),
+                "opl",
+                rng.uniform(0.2, 0.9),
+            )
+            lesions.blobs.append(
+                Blob("DME", *exudate, rng.uniform(0.03, 0.06), 20, 0.95, shadow=0.55)
+            )
         where = bump > 0.5
         lesions.regions.append(Region("DME", retina.top("inl"), retina.top("elm"), where))
         lesions.footprints.append(Footprint(bump, -0.06, 0.15))
@@ -63,12 +72,12 @@ def macular_degeneration(retina: Retina, lesions: Lesions, rng: np.random.Genera
     """Drusen under the pigment epithelium; some eyes also geographic atrophy or subretinal fluid."""
     kind = rng.choice(["drusen", "atrophy", "fluid"], p=[0.5, 0.25, 0.25])
     height = np.zeros(retina.shape, np.float32)
-    for _ in range(int(rng.integers(8, 28))):
+    for _ in range(int(rng.integers(12, 32))):
         x, z = _place(rng, 2.0)
-        radius = float(rng.uniform(0.05, 0.16))
+        radius = float(rng.uniform(0.06, 0.19))
         distance = retina.distance(x, z)
         dome = np.clip(1 - (distance / (1.6 * radius)) ** 2, 0, 1)
-        height = np.maximum(height, float(rng.uniform(25, 85)) * dome)
+        height = np.maximum(height, float(rng.uniform(35, 120)) * dome)
     retina.thickness["drusen"] = retina.thickness["drusen"] + height
     lost = 0.8 * np.clip(height / 60, 0, 1)
     retina.scale_layers(["ellipsoid", "outer_segments", "inner_segments"], 1 - 0.5 * lost)
@@ -77,11 +86,15 @@ def macular_degeneration(retina: Retina, lesions: Lesions, rng: np.random.Genera
         _atrophy(retina, lesions, rng)
     if kind == "fluid":
         x, z = _place(rng, 1.0)
-        fluid = float(rng.uniform(50, 140)) * _bump(retina.distance(x, z), float(rng.uniform(0.4, 0.8)))
+        fluid = float(rng.uniform(50, 140)) * _bump(
+            retina.distance(x, z), float(rng.uniform(0.4, 0.8))
+        )
         fluid = np.where(fluid > 12, fluid, 0).astype(np.float32)
         retina.thickness["subretinal_fluid"] = retina.thickness["subretinal_fluid"] + fluid
         lesions.footprints.append(Footprint(fluid / 140, -0.10, 0.08))
-        lesions.regions.append(Region("AMD", retina.top("subretinal_fluid"), retina.top("rpe"), fluid > 20))
+        lesions.regions.append(
+            Region("AMD", retina.top("subretinal_fluid"), retina.top("rpe"), fluid > 20)
+        )
     lesions.regions.append(Region("AMD", retina.top("rpe"), retina.bruch, height > 12))
 
 
@@ -102,12 +115,14 @@ def _atrophy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None
 def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """An arcuate defect of nerve fibres and ganglion cells on one side of the horizontal raphe."""
     side = 1 if rng.random() < 0.65 else -1  # the inferior half is the more vulnerable one
-    angle = np.degrees(np.arctan2(retina.z * side, -retina.x * retina.nasal))  # 0 temporal, 90 the half's pole
+    angle = np.degrees(
+        np.arctan2(retina.z * side, -retina.x * retina.nasal)
+    )  # 0 temporal, 90 the half's pole
     radius = np.hypot(retina.x, retina.z)
     inside = np.clip((angle + 2) / 8, 0, 1) * np.clip((rng.uniform(95, 150) - angle) / 20, 0, 1)
     inner = float(rng.uniform(0.5, 0.9))
     defect = (inside * np.clip((radius - inner) / 0.25, 0, 1)).astype(np.float32)
-    severity = float(rng.uniform(0.55, 0.9))
+    severity = float(rng.uniform(0.7, 0.95))
     before = retina.top("rnfl")
     retina.scale_layers(["gcl"], 1 - severity * defect)
     retina.scale_layers(["rnfl"], 1 - 0.9 * severity * defect)
@@ -123,17 +138,21 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
         return
     x, z = _place(rng, 0.9)
     outline = retina.distance(x, z) + 0.25 * smooth_field(rng, retina.shape, (4, 4))
-    patch = _plateau(outline, float(rng.uniform(1.2, 2.2)), 0.3)
+    patch = _plateau(outline, float(rng.uniform(1.4, 2.4)), 0.3)
     pit = _bump(retina.distance(0, 0), 0.4)
-    retina.thickness["inl"] = retina.thickness["inl"] + (25 + 55 * pit) * patch * rng.uniform(0.5, 1.2)
+    retina.thickness["inl"] = retina.thickness["inl"] + (25 + 55 * pit) * patch * rng.uniform(
+        0.5, 1.2
+    )
     angle, wavelength = rng.uniform(0, np.pi), float(rng.uniform(0.28, 0.5))
     along = retina.x * np.cos(angle) + retina.z * np.sin(angle)
     folds = np.sin(2 * np.pi * along / wavelength + smooth_field(rng, retina.shape, (3, 3)))
     wrinkle = float(rng.uniform(8, 20)) * patch * (1 + folds)
     retina.thickness["rnfl"] = retina.thickness["rnfl"] + 0.6 * wrinkle
     gap = np.clip(smooth_field(rng, retina.shape, (9, 12)) - 0.5, 0, 1) * patch
-    retina.thickness["membrane_gap"] = retina.thickness["membrane_gap"] + float(rng.uniform(10, 45)) * gap
-    sheet = float(rng.uniform(13, 22)) * (patch > 0.4)
+    retina.thickness["membrane_gap"] = (
+        retina.thickness["membrane_gap"] + float(rng.uniform(10, 45)) * gap
+    )
+    sheet = float(rng.uniform(16, 28)) * (patch > 0.4)
     retina.thickness["membrane"] = retina.thickness["membrane"] + sheet.astype(np.float32)
     top = retina.top("membrane")
     lesions.regions.append(Region("ERM/MH", top - 12, retina.top("rnfl") + 25, patch > 0.4))
@@ -141,11 +160,22 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
 
 
 def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
-    radius = float(rng.uniform(0.14, 0.32))
+    radius = float(rng.uniform(0.18, 0.38))
     distance = retina.distance(*rng.normal(0, 0.05, 2))
     hole = _plateau(distance, radius, 0.08)
     cuff = _bump(distance - radius - 0.2, 0.2) * (1 - hole)
-    for layer in ("rnfl", "gcl", "ipl", "inl", "opl", "onl", "elm", "inner_segments", "ellipsoid", "outer_segments"):
+    for layer in (
+        "rnfl",
+        "gcl",
+        "ipl",
+        "inl",
+        "opl",
+        "onl",
+        "elm",
+        "inner_segments",
+        "ellipsoid",
+        "outer_segments",
+    ):
         retina.thickness[layer] = retina.thickness[layer] * (1 - hole)
     retina.thickness["onl"] = retina.thickness["onl"] + 45 * cuff
     retina.thickness["inl"] = retina.thickness["inl"] + 25 * cuff
@@ -154,21 +184,27 @@ def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) ->
         cyst = (away * np.cos(angle), away * np.sin(angle), str(rng.choice(["inl", "onl"])), 0.5)
         lesions.blobs.append(Blob("ERM/MH", *cyst, float(rng.uniform(0.05, 0.1)), 22, 0.08))
     rim = retina.top("rnfl").min(axis=1, keepdims=True)
-    lesions.regions.append(Region("ERM/MH", np.maximum(rim, retina.bruch - 330), retina.top("rpe"), hole > 0.3))
+    lesions.regions.append(
+        Region("ERM/MH", np.maximum(rim, retina.bruch - 330), retina.top("rpe"), hole > 0.3)
+    )
     lesions.footprints.append(Footprint(hole, 0.15, 0.5))
 
 
 def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Microaneurysms, dot haemorrhages and cotton-wool spots, without macular edema."""
-    for _ in range(int(rng.integers(10, 30))):
+    for _ in range(int(rng.integers(14, 36))):
         layer = str(rng.choice(["ipl", "inl", "opl"]))
         x, z = _place(rng, 2.8, 0.5)
-        size = float(rng.uniform(0.035, 0.065))
-        lesions.blobs.append(Blob("DR", x, z, layer, rng.uniform(0.2, 0.8), size, 26, 0.85, shadow=0.8))
-    for _ in range(int(rng.integers(3, 9))):
+        size = float(rng.uniform(0.04, 0.075))
+        lesions.blobs.append(
+            Blob("DR", x, z, layer, rng.uniform(0.2, 0.8), size, 30, 0.9, shadow=0.75)
+        )
+    for _ in range(int(rng.integers(4, 11))):
         x, z = _place(rng, 2.8, 0.5)
         lesions.blobs.append(
-            Blob("DR", x, z, "inl", rng.uniform(0, 1), rng.uniform(0.08, 0.17), 34, 0.72, shadow=0.5)
+            Blob(
+                "DR", x, z, "inl", rng.uniform(0, 1), rng.uniform(0.1, 0.2), 38, 0.78, shadow=0.45
+            )
         )
     for _ in range(int(rng.integers(0, 4))):
         x, z = _place(rng, 2.7, 1.0)
@@ -181,7 +217,9 @@ def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Genera
         lesions.footprints.append(Footprint(spot, 0.25, -0.15))
 
 
-def posterior_vitreous_detachment(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
+def posterior_vitreous_detachment(
+    retina: Retina, lesions: Lesions, rng: np.random.Generator
+) -> None:
     """The hyaloid as a thin bright sheet in front of the retina, free or still attached at the fovea."""
     away = float(rng.uniform(70, 330))
     attached = rng.random() < 0.5
@@ -205,23 +243,27 @@ def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.
     spread = np.full(retina.shape, 1.0, np.float32)
     if rng.random() < 0.6:  # only a hemisphere
         side = 1 if rng.random() < 0.5 else -1
-        spread = np.clip(np.sin(angle) * side * 4 + 0.5 + 0.4 * smooth_field(rng, retina.shape, (4, 4)), 0, 1)
+        spread = np.clip(
+            np.sin(angle) * side * 4 + 0.5 + 0.4 * smooth_field(rng, retina.shape, (4, 4)), 0, 1
+        )
     if rng.random() < 0.5:
         for layer in INNER:
-            retina.thickness[layer] = retina.thickness[layer] * (1 + float(rng.uniform(0.12, 0.35)) * spread)
-            lit = np.maximum(retina.reflectivity[layer] * 1.12, float(rng.uniform(0.58, 0.68)))
+            retina.thickness[layer] = retina.thickness[layer] * (
+                1 + float(rng.uniform(0.2, 0.45)) * spread
+            )
+            lit = np.maximum(retina.reflectivity[layer] * 1.12, float(rng.uniform(0.62, 0.74)))
             blended = retina.reflectivity[layer] * (1 - spread) + lit * spread
             retina.reflectivity[layer] = blended.astype(np.float32)
         retina.shade = retina.shade * (1 - float(rng.uniform(0.15, 0.35)) * spread)
         lesions.footprints.append(Footprint(spread, 0.14, -0.10))
     else:
-        retina.scale_layers(["inl", "onl"], 1 + float(rng.uniform(0.15, 0.4)) * spread)
-        for _ in range(int(rng.integers(9, 20))):
+        retina.scale_layers(["inl", "onl"], 1 + float(rng.uniform(0.25, 0.6)) * spread)
+        for _ in range(int(rng.integers(14, 30))):
             row, column = (int(rng.integers(n)) for n in retina.shape)
             if spread[row, column] < 0.5:
                 continue
             x, z = float(retina.x[row, column]), float(retina.z[row, column])
-            bleed = (x, z, "rnfl", 0.6, rng.uniform(0.12, 0.3), 28)
+            bleed = (x, z, "rnfl", 0.6, rng.uniform(0.15, 0.35), 32)
             lesions.blobs.append(Blob("CRAO/CRVO", *bleed, 0.8, shadow=0.4))
         lesions.footprints.append(Footprint(spread, -0.12, -0.12))
     lesions.regions.append(Region("CRAO/CRVO", retina.top("rnfl"), retina.top("opl"), spread > 0.5))
@@ -229,11 +271,11 @@ def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.
 
 def retinal_neovascularization(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Fronds of new vessels that grow from the retina into the vitreous and cast shadows."""
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(2, 5))):
         x, z = _place(rng, 2.5, 0.9)
-        radius = float(rng.uniform(0.18, 0.42))
-        height = float(rng.uniform(50, 130))
-        for _ in range(int(rng.integers(4, 9))):
+        radius = float(rng.uniform(0.22, 0.5))
+        height = float(rng.uniform(80, 190))
+        for _ in range(int(rng.integers(6, 12))):
             part = (x + rng.normal(0, 0.5 * radius), z + rng.normal(0, 0.5 * radius), "rnfl", 0.0)
             lift = -float(rng.uniform(0.1, 0.9)) * height
             size = (radius * float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.2, 0.45)) * height)

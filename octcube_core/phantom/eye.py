@@ -82,18 +82,23 @@ def make_exam(
     if min(shape) < 1 or shape[1] < 64 or shape[2] < 16:
         raise InputError(f"A synthetic eye needs at least 1 x 64 x 16 voxels, not {shape}.")
     rng = np.random.default_rng(seed)
+    # A stream each, so that the same seed with another disease is the same eye on the same device.
+    anatomy, pathology, device, noise, camera = rng.spawn(5)
     drawn, side = sample_diseases(rng), "OD" if rng.random() < 0.5 else "OS"
     present = drawn if diseases is None else _checked(diseases)
     eye: Laterality = laterality or ("OD" if side == "OD" else "OS")
-    retina = healthy_retina(rng, (shape[0], shape[2]), eye)
+    retina = healthy_retina(anatomy, (shape[0], shape[2]), eye)
     lesions = Lesions()
-    for name in present:
-        DISEASE_MODELS[name](retina, lesions, rng)
-    voxels, masks = render(retina, lesions, Device.sample(rng), shape[1], rng)
-    ir, faf = fundus_images(retina, lesions, masks, rng)
+    for name, stream in zip(DISEASES, pathology.spawn(len(DISEASES)), strict=True):
+        if name in present:
+            DISEASE_MODELS[name](retina, lesions, stream)
+    voxels, masks = render(retina, lesions, Device.sample(device), shape[1], noise)
+    ir, faf = fundus_images(retina, lesions, masks, camera)
     pitch = FIELD_MM / SIZE
     return SyntheticExam(
-        volume=OCTVolume(voxels, (SCAN_MM / shape[0], DEPTH_UM / 1000 / shape[1], SCAN_MM / shape[2])),
+        volume=OCTVolume(
+            voxels, (SCAN_MM / shape[0], DEPTH_UM / 1000 / shape[1], SCAN_MM / shape[2])
+        ),
         enface=(EnFaceImage(ir, "IR", (pitch, pitch)), EnFaceImage(faf, "FAF", (pitch, pitch))),
         locations=_raster_on_fundus(shape),
         laterality=eye,
@@ -107,7 +112,9 @@ def make_exam(
 def _checked(diseases: Iterable[str]) -> tuple[str, ...]:
     wanted = {diseases} if isinstance(diseases, str) else set(diseases)
     if unknown := wanted - set(DISEASES):
-        raise InputError(f"Unknown disease {sorted(unknown)[0]!r}; known are {', '.join(DISEASES)}.")
+        raise InputError(
+            f"Unknown disease {sorted(unknown)[0]!r}; known are {', '.join(DISEASES)}."
+        )
     return tuple(name for name in DISEASES if name in wanted)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from octcube_core.phantom.lesions import Lesions
@@ -12,6 +11,7 @@ from octcube_core.phantom.retina import SCAN_MM, Map, Retina, smooth_field
 from octcube_core.phantom.vessels import DISC_MM, FIELD_MM
 
 SIZE = 384
+FADE = 0.12  # share of the scan's side over which a lesion's picture fades, as nothing is known beyond it
 
 
 def fundus_images(
@@ -54,19 +54,20 @@ def _blob_shadow(lesions: Lesions, retina: Retina, disease: str) -> Map:
 
 
 def _on_fundus(values: Map) -> Map:
-    """Resample a map over the OCT's A-scan grid to the fundus image, continued beyond its edge."""
-    centres = ((np.arange(SIZE) + 0.5) / SIZE * FIELD_MM - FIELD_MM / 2 + SCAN_MM / 2) / SCAN_MM
-    image = Image.fromarray(values.astype(np.float32))
-    inside = (centres > 0) & (centres < 1)
-    size = int(inside.sum())
-    edge = (centres[inside][0] - 0.5 / SIZE * FIELD_MM / SCAN_MM) * np.array([values.shape[1], values.shape[0]])
-    box = (edge[0], edge[1], values.shape[1] - edge[0], values.shape[0] - edge[1])
-    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    before = int(inside.argmax())
-    return np.pad(resized, (before, SIZE - size - before), mode="edge")
+    """Resample a map over the OCT's A-scan grid to the fundus image, fading out towards the scan's edge."""
+    axes = []
+    for length in values.shape:
+        centres = ((np.arange(SIZE) + 0.5) / SIZE * FIELD_MM - FIELD_MM / 2 + SCAN_MM / 2) / SCAN_MM
+        axes.append(
+            (centres * length - 0.5, np.clip(np.minimum(centres, 1 - centres) / FADE, 0, 1))
+        )
+    (rows, fade_rows), (columns, fade_columns) = axes
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"))
+    sampled = ndimage.map_coordinates(values.astype(np.float32), grid, order=1, mode="nearest")
+    return np.asarray(sampled * fade_rows[:, None] * fade_columns, np.float32)
 
 
 def _expose(image: Map, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     blurred = ndimage.gaussian_filter(image, 0.7)
     grain = noise * rng.standard_normal(image.shape, dtype=np.float32)
-    return (255 * np.clip(blurred * (1 + grain) + 0.3 * grain, 0, 1)).astype(np.uint8)
+    return np.asarray(255 * np.clip(blurred * (1 + grain) + 0.3 * grain, 0, 1), np.uint8)

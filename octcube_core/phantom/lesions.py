@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from octcube_core.phantom.retina import Map
+from octcube_core.phantom.retina import Map, Mask
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Region:
     disease: str
     top: Map
     bottom: Map
-    where: Map
+    where: Mask
 
 
 @dataclass(eq=False)

@@ -9,11 +9,31 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from octcube_core.phantom.lesions import Blob, Lesions
-from octcube_core.phantom.retina import BELOW, DEPTH_UM, LAYERS, SCAN_MM, VITREOUS, Map, Retina
+from octcube_core.phantom.retina import (
+    BELOW,
+    DEPTH_UM,
+    LAYERS,
+    SCAN_MM,
+    VITREOUS,
+    Map,
+    Mask,
+    Retina,
+)
 
 Voxels = NDArray[np.float32]
 SLAB = 16
-SHADED = ("inl", "opl", "onl", "elm", "inner_segments", "ellipsoid", "outer_segments", "rpe", "drusen", *BELOW)
+SHADED = (
+    "inl",
+    "opl",
+    "onl",
+    "elm",
+    "inner_segments",
+    "ellipsoid",
+    "outer_segments",
+    "rpe",
+    "drusen",
+    *BELOW,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,7 @@ class Device:
         """A random setting of a B-scan averaging device."""
         return cls(
             noise_floor=float(rng.uniform(0.012, 0.035)),
-            speckle=float(rng.uniform(0.07, 0.14)),
+            speckle=float(rng.uniform(0.05, 0.10)),
             gain=float(rng.uniform(0.82, 1.2)),
             gamma=float(rng.uniform(0.75, 1.3)),
             black=float(rng.uniform(0.0, 0.12)),
@@ -56,7 +76,9 @@ def render(
     for region in lesions.regions:
         _fill(mask_of(region.disease), region.top / step, region.bottom / step, region.where)
     voxels = _acquire(light, retina, device, rng)
-    return voxels, {name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()}
+    return voxels, {
+        name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()
+    }
 
 
 def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
@@ -72,7 +94,7 @@ def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
         light[voxel + 1, rows, columns] += below
 
     top = retina.top(LAYERS[0])
-    previous = np.full(retina.shape, VITREOUS, np.float32)
+    previous: Map = np.full(retina.shape, VITREOUS, np.float32)
     light[0] += previous
     for name in LAYERS:
         value = retina.reflectivity[name] * (retina.shade if name in SHADED else 1.0)
@@ -80,7 +102,11 @@ def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
         add_step(top, value - previous)
         top = top + retina.thickness[name]
         previous = value
-    for name, thickness in (("choriocapillaris", 16.0), ("choroid", device.decay), ("sclera", 2 * device.decay)):
+    for name, thickness in (
+        ("choriocapillaris", 16.0),
+        ("choroid", device.decay),
+        ("sclera", 2 * device.decay),
+    ):
         value = retina.reflectivity[name] * retina.shade
         add_step(top, value - previous)
         top = top + thickness
@@ -89,12 +115,16 @@ def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
     for band_top, height, gain in retina.bands:
         add_step(band_top, gain)
         add_step(band_top + height, -gain)
-    for below, above in zip(light[1:], light[:-1], strict=True):  # far quicker than np.cumsum along axis 0
+    for below, above in zip(
+        light[1:], light[:-1], strict=True
+    ):  # far quicker than np.cumsum along axis 0
         below += above
     return light[:-1]
 
 
-def _add_blob(light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDArray[np.bool_]) -> None:
+def _add_blob(
+    light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDArray[np.bool_]
+) -> None:
     bscans, width = retina.shape
     pitch_z, pitch_x = SCAN_MM / bscans, SCAN_MM / width
     row = (blob.z - float(retina.z[0, 0])) / pitch_z
@@ -102,16 +132,23 @@ def _add_blob(light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDAr
     if not (0 <= row <= bscans - 1 and 0 <= column <= width - 1):
         return
     at = round(row), round(column)
-    centre_um = retina.top(blob.layer)[at] + blob.depth * retina.thickness[blob.layer][at] + blob.lift_um
+    centre_um = (
+        retina.top(blob.layer)[at] + blob.depth * retina.thickness[blob.layer][at] + blob.lift_um
+    )
     # A lesion thinner than the B-scan distance still shows in the nearest B-scan.
-    radii = np.array([blob.half_height_um / step, max(blob.radius_mm / pitch_z, 0.6), blob.radius_mm / pitch_x])
+    radii = np.array(
+        [blob.half_height_um / step, max(blob.radius_mm / pitch_z, 0.6), blob.radius_mm / pitch_x]
+    )
     centre = np.array([centre_um / step, row, column])
     low = np.clip(np.floor(centre - radii - 1).astype(int), 0, light.shape)
     high = np.clip(np.ceil(centre + radii + 2).astype(int), 0, light.shape)
     if np.any(low >= high):
         return
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    axes = [((np.arange(a, b) - c) / r) ** 2 for a, b, c, r in zip(low, high, centre, radii, strict=True)]
+    axes = [
+        ((np.arange(a, b) - c) / r) ** 2
+        for a, b, c, r in zip(low, high, centre, radii, strict=True)
+    ]
     d = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
     inside = np.clip((1.25 - d) * 2, 0, 1).astype(np.float32)
     light[box] += inside * (blob.value - light[box])
@@ -122,7 +159,7 @@ def _add_blob(light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDAr
         light[high[0] :, box[1], box[2]] *= shade
 
 
-def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Map) -> None:
+def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Mask) -> None:
     """Set the voxels whose centre lies between two depths (in voxels) wherever ``where`` holds."""
     if not where.any():
         return
@@ -132,7 +169,9 @@ def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Map) -> None:
     mask[low:high] |= (centres >= top) & (centres <= bottom) & where
 
 
-def _acquire(light: Voxels, retina: Retina, device: Device, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _acquire(
+    light: Voxels, retina: Retina, device: Device, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Point spread, speckle left after averaging, brightness and tone; returns (bscan, depth, width)."""
     depth, bscans, width = light.shape
     bscan_gain = 1 + 0.04 * ndimage.gaussian_filter1d(rng.standard_normal(bscans), 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from scipy.interpolate import make_interp_spline
 
 from octcube_core.phantom.vessels import FIELD_MM, draw_vessels
 
-Map = NDArray[np.float32]
+Map = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 
 SCAN_MM = 6.0
 DEPTH_UM = 1920.0
@@ -77,7 +79,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: tuple[
     """Random field of zero mean and unit spread with about ``knots`` (at least 3) bumps along each axis."""
     coarse = rng.standard_normal((knots[0] + 1, knots[1] + 1))
     values = _spline_basis(shape[0], knots[0]) @ coarse @ _spline_basis(shape[1], knots[1]).T
-    return ((values - values.mean()) / (values.std() + 1e-6)).astype(np.float32)
+    return np.asarray((values - values.mean()) / (values.std() + 1e-6), np.float32)
 
 
 @dataclass(eq=False)
@@ -116,11 +118,11 @@ class Retina:
     def top(self, layer: str) -> Map:
         """Depth of a layer's upper boundary in micrometres, shape (bscan, width)."""
         below = LAYERS[LAYERS.index(layer) :]
-        return self.bruch - np.sum([self.thickness[name] for name in below], axis=0)
+        return np.asarray(self.bruch - np.sum([self.thickness[name] for name in below], axis=0))
 
     def distance(self, x: float, z: float) -> Map:
         """Millimetres of every A-scan from a point."""
-        return np.hypot(self.x - x, self.z - z)
+        return np.asarray(np.hypot(self.x - x, self.z - z))
 
     def scale_layers(self, names: Sequence[str], factor: Map | float) -> None:
         """Multiply the thickness of layers."""
@@ -168,7 +170,7 @@ def _thicknesses(rng: np.random.Generator, x: Map, z: Map, nasal: int) -> dict[s
     towards_disc = np.clip((x * nasal + 3.2) / 6.4, 0, 1)
     arcuate = np.exp(-(((np.abs(z) - 1.9) / 1.0) ** 2))
     # Each person's layers differ by more than most diseases change their mean.
-    vary = {name: float(rng.normal(1, 0.10)) for name in LAYERS}
+    vary = {name: float(rng.normal(1, 0.08)) for name in LAYERS}
     whole = float(rng.normal(1, 0.07))
     zero = np.zeros_like(x)
     base = {
@@ -195,11 +197,15 @@ def _thicknesses(rng: np.random.Generator, x: Map, z: Map, nasal: int) -> dict[s
 
 
 def _reflectivities(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Map]:
-    maps = {}
+    maps: dict[str, Map] = {}
     for name, value in REFLECTIVITY.items():
         level = value * float(rng.normal(1, 0.07))
         maps[name] = np.full(shape, level, np.float32)
-    for name, knots, depth in (("choriocapillaris", (16, 40), 0.18), ("choroid", (9, 22), 0.30), ("sclera", (4, 8), 0.2)):
+    for name, knots, depth in (
+        ("choriocapillaris", (16, 40), 0.18),
+        ("choroid", (9, 22), 0.30),
+        ("sclera", (4, 8), 0.2),
+    ):
         texture = smooth_field(rng, shape, knots)
         maps[name] = maps[name] * (1 + depth * np.tanh(texture))
     for name in ("rnfl", "gcl", "ipl", "inl", "opl", "onl"):
@@ -209,10 +215,17 @@ def _reflectivities(rng: np.random.Generator, shape: tuple[int, int]) -> dict[st
 
 def _bruch(rng: np.random.Generator, x: Map, z: Map) -> Map:
     shape = (x.shape[0], x.shape[1])
-    curvature = rng.uniform(2, 16)  # micrometres of depth per mm^2: the eye's wall seen through a flat scan
+    curvature = rng.uniform(
+        2, 16
+    )  # micrometres of depth per mm^2: the eye's wall seen through a flat scan
     tilt = rng.normal(0, [38, 22])
-    bow = -curvature * (x**2 + z**2) + tilt[0] * x + tilt[1] * z + 7 * smooth_field(rng, shape, (3, 3))
+    bow = (
+        -curvature * (x**2 + z**2)
+        + tilt[0] * x
+        + tilt[1] * z
+        + 7 * smooth_field(rng, shape, (3, 3))
+    )
     # The device tracks the eye, so axial motion between B-scans is slow and small.
     motion = ndimage.gaussian_filter1d(rng.normal(0, 12, shape[0]), 1.5, mode="nearest")
     depth = float(rng.uniform(0.50, 0.72)) * DEPTH_UM + bow - bow.mean() + motion[:, None]
-    return depth.astype(np.float32)
+    return np.asarray(depth, np.float32)

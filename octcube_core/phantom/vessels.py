@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def draw_vessels(
 
     def stroke(points: NDArray[np.float64], start_mm: float, end_mm: float) -> None:
         pixels = to_pixels(points)
-        for number, pair in enumerate(zip(pixels[:-1], pixels[1:], strict=True)):
+        for number, pair in enumerate(pairwise(pixels)):
             along = number / max(len(pixels) - 1, 1)
             width = (start_mm + (end_mm - start_mm) * along) / FIELD_MM * size
             pen.line(pair, fill=255, width=max(1, round(width)))
@@ -48,7 +49,7 @@ def draw_vessels(
         start = np.array([DISC_MM[0] - 0.5, DISC_MM[1] + rng.normal(0, 0.5)])
         stroke(_branch(rng, start), 0.05, 0.02)
     lumen = picture.resize((CANVAS, CANVAS), Image.Resampling.BOX)
-    return np.asarray(lumen, np.float32) / 255
+    return np.asarray(lumen, np.float32) / np.float32(255)
 
 
 def _arcade(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
@@ -56,7 +57,11 @@ def _arcade(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
     height = side * rng.uniform(1.7, 2.7)
     t = np.linspace(0, 1, 40)
     x = DISC_MM[0] - t * rng.uniform(6.5, 8.0)
-    z = DISC_MM[1] + (height - DISC_MM[1]) * np.sin(np.clip(t * 1.9, 0, math.pi / 2)) - side * 0.9 * t**3
+    z = (
+        DISC_MM[1]
+        + (height - DISC_MM[1]) * np.sin(np.clip(t * 1.9, 0, math.pi / 2))
+        - side * 0.9 * t**3
+    )
     wiggle = np.cumsum(rng.normal(0, 0.022, t.size))
     return np.stack([x, z + wiggle], axis=1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,7 @@ def test_an_interrupted_save_leaves_the_old_file_alone(file: Path, model, monkey
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(file, model)
     assert file.read_bytes() == before
-    assert os.listdir(file.parent) == [file.name]
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, model) -> None:

@@ -92,12 +92,14 @@ def test_the_hooks_are_gone_also_after_an_error(model, volume) -> None:
         raise IndexError("pytorch-grad-cam's own context manager would swallow this")
 
     norm = model.encoder.blocks[-1].norm1
-    with (
-        pytest.raises(IndexError),
-        CachedTail(model, _tokens(model, volume), GRID) as tail,
-    ):
+    with CachedTail(model, _tokens(model, volume), GRID) as tail:
         assert norm._forward_hooks
-        disease_maps(tail, 8, stop)
+        with pytest.raises(IndexError):
+            disease_maps(tail, 8, stop)
+    assert not norm._forward_hooks
+    tail = CachedTail(model, _tokens(model, volume), GRID)
+    with pytest.raises(IndexError), tail:
+        stop(0, 8)
     assert not norm._forward_hooks
     with pytest.raises(RuntimeError):
         CachedTail(model, torch.zeros(1, 25, 99), GRID)

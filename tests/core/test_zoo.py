@@ -49,7 +49,7 @@ def test_the_packaged_model_is_found_by_name(file: Path, monkeypatch) -> None:
 
 
 def test_an_unknown_name_says_which_names_exist(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="'dmeo'.*demo"):
+    with pytest.raises(CheckpointError, match=r"'dmeo'.*demo"):
         load_model("dmeo")
     with pytest.raises(CheckpointError, match=r"folder.*demo"):
         load_model(tmp_path)

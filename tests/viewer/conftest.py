@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def needs_pixels():
+    """For tests that draw in a process of their own."""
+    if reason := why_no_pixels():
+        pytest.skip(reason)
+
+
+@pytest.fixture
 def fake_worker():
     return FAKE_WORKER
 

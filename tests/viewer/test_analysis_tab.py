@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from fakes import make_exam
+from fakes import make_analysis, make_exam
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel
 
@@ -68,7 +68,7 @@ def test_run_shows_scores_model_and_disclaimer(dock, qtbot):
     text = visible_text(dock)
     assert "fake 1.0 (synthetic)" in text
     assert "Research use only; not for diagnosis" in text
-    assert "Overlay: Diabetic macular edema" in text
+    assert "Overlay: evidence for Diabetic macular edema" in text
     assert dock.analysis_tab.score_table.rowCount() == 4
 
 
@@ -139,7 +139,7 @@ def test_dock_fits_a_small_screen(dock, qtbot):
     window = dock.window()
     window.resize(1366, 768)
     qtbot.wait(50)
-    area = dock.currentWidget()
+    area = dock.analysis_tab.scroll_area
     assert not area.horizontalScrollBar().isVisible()
     assert not area.verticalScrollBar().isVisible()
 
@@ -156,3 +156,24 @@ def test_closing_the_viewer_ends_the_model_process(make_napari_viewer, fake_work
     del dock
     viewer.close()
     qtbot.waitUntil(lambda: client.pid is None, timeout=PATIENCE_MS)
+
+
+def test_dock_closed_and_reopened(make_napari_viewer, plugin, monkeypatch, fake_worker, qtbot):
+    from napari_octcube._widgets.dock import OCTCubeDock
+
+    monkeypatch.setattr(OCTCubeDock.__init__, "__defaults__", (fake_worker,))
+    viewer = make_napari_viewer(show=True)
+    holder, dock = viewer.window.add_plugin_dock_widget("napari-octcube", "OCTCube")
+    exam = make_exam()
+    dock.scene.add_exam(exam)
+    dock.session.finish(exam, make_analysis(exam))
+    client = dock.client
+    del dock
+    holder.destroyOnClose()
+    del holder
+    qtbot.waitUntil(lambda: client.pid is None, timeout=PATIENCE_MS)
+    viewer.layers.selection.active = viewer.layers[0]  # nobody of the old dock hears it
+    _, dock = viewer.window.add_plugin_dock_widget("napari-octcube", "OCTCube")
+    assert dock.session.exam is exam
+    assert [layer.name for layer in viewer.layers] == ["OCT"]
+    dock.client.close()

@@ -96,9 +96,13 @@ def test_token_layers_finer_than_bscans_are_averaged():
     assert data[1].max() == pytest.approx(0.5)
 
 
+def at_once(function):
+    function()
+
+
 def analysed(viewer, exam, analysis=None):
     session = Session()
-    scene = Scene(viewer, session)
+    scene = Scene(viewer, session, at_once)
     scene.add_exam(exam)
     session.finish(exam, analysis or make_analysis(exam))
     return session, scene
@@ -164,29 +168,38 @@ def test_removing_the_overlay_deselects_and_selecting_brings_it_back(viewer):
     assert scene.overlay in viewer.layers
 
 
-def test_selecting_another_exam_shows_its_result(viewer):
-    first, second = make_exam(), make_exam()
+@pytest.mark.parametrize("by_napari", [True, False])
+def test_an_exam_replaces_the_one_before(viewer, by_napari):
+    first, second = make_exam(), make_exam((9, 64, 64), (None, None, None), bright=(1, 2, 3))
     session, scene = analysed(viewer, first)
-    scene.add_exam(second)
+    closed = []
+    session.exam_closed.connect(closed.append)
+    if by_napari:  # File > Open, a sample, a script
+        viewer.add_layer(exam_layer(second))
+    else:
+        scene.add_exam(second)
+    assert closed == [first]
     assert session.exam is second
-    assert scene.overlay is None
-    viewer.layers.selection.active = viewer.layers[0]
-    assert session.exam is first
-    assert scene.overlay in viewer.layers
+    assert session.analysis is None
+    (layer,) = viewer.layers
+    assert layer.data.shape == (9, 64, 64)
+    assert viewer.dims.range[0] == pytest.approx((0, 8, 1))
+    assert viewer.dims.point[0] == 4
+    assert not viewer.canvas.overlays.scale_bar.visible
 
 
 def test_exams_opened_before_the_dock_are_found(viewer):
     exam = make_exam()
     viewer.add_layer(exam_layer(exam))
     session = Session()
-    scene = Scene(viewer, session)
+    scene = Scene(viewer, session, at_once)
     assert session.exam is exam
     assert scene.overlay is None
 
 
 def test_scale_bar_only_when_lengths_are_known(viewer):
     session = Session()
-    scene = Scene(viewer, session)
+    scene = Scene(viewer, session, at_once)
     scene.add_exam(make_exam())
     assert viewer.canvas.overlays.scale_bar.visible
     viewer.layers.clear()

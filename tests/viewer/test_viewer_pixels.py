@@ -104,3 +104,25 @@ def test_other_bscans_stay_grey(analysed, qtbot):
     viewer, dock = analysed
     dock.scene.go_to_bscan(2)
     assert saturation(canvas(viewer, qtbot)).max() <= 3
+
+
+def test_the_next_exam_is_shown_alone(analysed, plugin, qtbot, tmp_path):
+    viewer, dock = analysed
+    path = tmp_path / "next.npy"  # without spacing, so in other units than the exam before
+    np.save(path, np.full((5, 50, 50), BACKGROUND_GREY, np.uint8))
+    first = dock.session.exam
+    viewer.open(path, plugin="napari-octcube")
+    qtbot.waitUntil(lambda: dock.session.exam not in (None, first))
+    assert [layer.name for layer in viewer.layers] == ["next.npy"]
+    pixels = canvas(viewer, qtbot)
+    assert saturation(pixels).max() <= 3
+    middle = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
+    assert abs(middle.mean() - BACKGROUND_GREY) <= 4
+
+
+def test_removing_the_exam_leaves_an_empty_viewer(analysed, qtbot):
+    viewer, dock = analysed
+    viewer.layers.remove(viewer.layers[0])
+    qtbot.waitUntil(lambda: dock.session.exam is None)
+    assert len(viewer.layers) == 0
+    assert "No exam open" in dock.analysis_tab.exam_facts.note.text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,6 +15,7 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 from rich.progress import track
+from threadpoolctl import threadpool_limits
 
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
 from octcube_core.preprocess import resize_volume
@@ -32,7 +34,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--n", type=int, required=True, help="number of eyes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--size", type=int, nargs=3, default=(60, 256, 256), metavar=("FRAMES", "HEIGHT", "WIDTH"),
+        "--size",
+        type=int,
+        nargs=3,
+        default=(60, 256, 256),
+        metavar=("FRAMES", "HEIGHT", "WIDTH"),
         help="size to store the 60 x 256 x 256 eyes at, as a model of that input size sees them",
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -40,12 +46,15 @@ def main(argv: list[str]) -> None:
     make_store(arguments.out, arguments.n, tuple(arguments.size), arguments.seed, arguments.workers)
 
 
-def make_store(folder: Path, count: int, size: tuple[int, int, int], seed: int, workers: int) -> None:
+def make_store(
+    folder: Path, count: int, size: tuple[int, int, int], seed: int, workers: int
+) -> None:
     """Make ``count`` synthetic eyes in parallel, a shard per job, and the manifest."""
     create_store(folder, count, size)
     firsts = range(0, count, SHARD)
     job = partial(_make_shard, folder=folder, count=count, size=size, seed=seed)
-    with ProcessPoolExecutor(workers) as pool:
+    # Spawned, as a fork of a process with running threads can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         shards = list(track(pool.map(job, firsts), "Synthetic eyes", total=len(firsts)))
     rows = pd.DataFrame([row for shard in shards for row in shard])
     chosen = np.random.default_rng(seed).permutation(count)[: round(count * VALIDATION_SHARE)]
@@ -62,9 +71,10 @@ def _make_shard(
     lesions = np.zeros_like(volumes)
     rows = []
     for slot, number in enumerate(numbers):
-        exam = make_exam((TRAINING_EYES, seed, number))
-        resized = resize_volume(exam.volume, size).numpy()
-        volumes[slot] = np.rint(resized * 255)
+        # One process per core already: threads of their own would only wait for each other.
+        with threadpool_limits(1):
+            exam = make_exam((TRAINING_EYES, seed, number))
+        volumes[slot] = np.rint(resize_volume(exam.volume, size).numpy() * 255)
         lesions[slot] = lesion_bits(exam, size)
         labels = dict(zip(DISEASES, exam.truth.labels.astype(int), strict=True))
         rows.append({"eye": number, "patient": number, "laterality": exam.laterality, **labels})

@@ -6,7 +6,6 @@ the same layout and holds the lesion masks as bits, bit k for disease k.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,9 @@ MANIFEST = "manifest.parquet"
 def create_store(folder: Path, count: int, shape: tuple[int, int, int]) -> zarr.Group:
     """Make an empty store of ``count`` volumes; InputError if one is there already."""
     if (folder / GROUP).exists() or (folder / MANIFEST).exists():
-        raise InputError(f"{folder} already holds a store; choose another folder or delete it first.")
+        raise InputError(
+            f"{folder} already holds a store; choose another folder or delete it first."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(folder / GROUP, mode="w", zarr_format=3)
     for name in ("volumes", "lesions"):
@@ -44,7 +45,7 @@ def write_manifest(folder: Path, rows: pd.DataFrame) -> None:
     """Write the manifest last: a store without one is unfinished."""
     unfinished = folder / (MANIFEST + ".tmp")
     rows.to_parquet(unfinished, index=False)
-    os.replace(unfinished, folder / MANIFEST)
+    unfinished.replace(folder / MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,13 @@ class VolumeStore:
     def open(cls, folder: Path) -> VolumeStore:
         """Open a store; InputError if the folder holds none or an unfinished one."""
         if not (folder / MANIFEST).is_file():
-            raise InputError(f"{folder} holds no finished store (no {MANIFEST}); make one with python -m train phantoms.")
+            raise InputError(
+                f"{folder} holds no finished store (no {MANIFEST}); make one with python -m train phantoms."
+            )
         group = zarr.open_group(folder / GROUP, mode="r")
         volumes, lesions = group["volumes"], group["lesions"]
-        assert isinstance(volumes, zarr.Array) and isinstance(lesions, zarr.Array)
+        assert isinstance(volumes, zarr.Array)
+        assert isinstance(lesions, zarr.Array)
         return cls(volumes, lesions, pd.read_parquet(folder / MANIFEST))
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

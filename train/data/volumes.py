@@ -21,7 +21,9 @@ class VolumeDataset(Dataset[dict[str, torch.Tensor]]):
             raise InputError(f"The manifest has no label column {sorted(missing)[0]!r}.")
         self.store = store
         self.rows = store.manifest.index[store.manifest["split"] == split].to_numpy()
-        self.labels = torch.from_numpy(store.manifest.loc[self.rows, labels].to_numpy("float32"))
+        self.labels = torch.from_numpy(
+            store.manifest.loc[self.rows, labels].to_numpy("float32", copy=True)
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,7 +48,9 @@ class VolumeData(L.LightningDataModule):
     workers : processes that read; 0 reads in the training process
     """
 
-    def __init__(self, store: str, labels: list[str], batch_size: int = 16, workers: int = 1) -> None:
+    def __init__(
+        self, store: str, labels: list[str], batch_size: int = 16, workers: int = 1
+    ) -> None:
         super().__init__()
         self.store = store
         self.labels = labels
@@ -59,7 +63,9 @@ class VolumeData(L.LightningDataModule):
         self.training = VolumeDataset(opened, "train", self.labels)
         self.validation = VolumeDataset(opened, "validation", self.labels)
 
-    def _loader(self, dataset: VolumeDataset, **options: Any) -> DataLoader[dict[str, torch.Tensor]]:
+    def _loader(
+        self, dataset: VolumeDataset, **options: Any
+    ) -> DataLoader[dict[str, torch.Tensor]]:
         return DataLoader(
             dataset,
             self.batch_size,

@@ -60,7 +60,9 @@ def measure(
     model = oc.load_model(model_name, device=device, precision=precision)
     names = [label.abbreviation for label in model.card.labels]
     if unknown := [name for name in names if name not in DISEASES]:
-        raise InputError(f"Synthetic eyes know no disease {unknown[0]!r}, so this model cannot be measured on them.")
+        raise InputError(
+            f"Synthetic eyes know no disease {unknown[0]!r}, so this model cannot be measured on them."
+        )
     truth = np.zeros((count, len(names)), bool)
     scores = np.zeros((count, len(names)))
     hits: dict[str, list[bool]] = {name: [] for name in names}
@@ -94,7 +96,9 @@ def measure(
 
 def _exams(count: int, seed: int) -> Iterator[SyntheticExam]:
     """The benchmark's eyes, one at a time, the next ones made meanwhile by another process."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads can hang
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # a fork of a process with torch's threads can hang
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         ahead = [pool.submit(make_exam, (BENCHMARK_EYES, seed, n)) for n in range(min(3, count))]
         for number in range(count):
@@ -105,7 +109,10 @@ def _exams(count: int, seed: int) -> Iterator[SyntheticExam]:
 
 
 def _play_pointing_game(
-    exam: SyntheticExam, analysis: Analysis, hits: dict[str, list[bool]], chances: dict[str, list[float]]
+    exam: SyntheticExam,
+    analysis: Analysis,
+    hits: dict[str, list[bool]],
+    chances: dict[str, list[float]],
 ) -> None:
     for name, mask in exam.truth.masks.items():
         if name in hits and mask.any():
@@ -128,7 +135,9 @@ def _mean(values: list[Any]) -> float | None:
 
 
 def _print_table(result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['model']}, {result['eyes']} unseen synthetic eyes, seed {result['seed']}")
+    table = Table(
+        title=f"{result['model']}, {result['eyes']} unseen synthetic eyes, seed {result['seed']}"
+    )
     for heading in ("disease", "AUROC", "AUPRC", "prevalence", "pointing", "by chance"):
         table.add_column(heading, justify="left" if heading == "disease" else "right")
     keys = ("auroc", "auprc", "prevalence", "pointing", "pointing_chance")
@@ -138,6 +147,12 @@ def _print_table(result: dict[str, Any]) -> None:
 
     for name, figures in result["diseases"].items():
         table.add_row(name, *cells([figures[key] for key in keys]))
-    means = [result["mean_auroc"], result["mean_auprc"], None, result["pointing"], result["pointing_chance"]]
+    means = [
+        result["mean_auroc"],
+        result["mean_auprc"],
+        None,
+        result["pointing"],
+        result["pointing_chance"],
+    ]
     table.add_row("mean (pointing: focal diseases)", *cells(means))
     Console().print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -28,6 +29,8 @@ class FinetuneTask(L.LightningModule):
     warmup_share : share of the steps over which the rate rises, before a cosine fall to zero
     label_smoothing : of the image-level targets
     lesion_weight : weight of the token-level loss; 0 trains from image labels alone
+    lesion_gain : for each disease, how much more a token in a lesion counts than one outside; the rarer its
+        tokens, the more, or the loss is all background
     lesion_share : share of a cube's voxels in a lesion at which its token counts as wholly diseased
     augment : random changes of the training volumes; None leaves them as they are
     """
@@ -40,18 +43,22 @@ class FinetuneTask(L.LightningModule):
         warmup_share: float = 0.05,
         label_smoothing: float = 0.0,
         lesion_weight: float = 0.0,
+        lesion_gain: Sequence[float] = (1.0,),
         lesion_share: float = 0.02,
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["card", "augment"])
         self.model = OCTCubeClassifier(card)
+        # The classifier has the encoder's final norm but, like the released one, does not apply it.
+        self.model.encoder.norm.requires_grad_(False)
         self.augment = augment
         # Trained beside the classifier and then left behind: the shipped model is encoder and head alone.
         self.lesion_head = nn.Linear(card.architecture.embed_dim, len(card.labels))
         self.lr, self.weight_decay, self.warmup_share = lr, weight_decay, warmup_share
         self.label_smoothing = label_smoothing
         self.lesion_weight, self.lesion_share = lesion_weight, lesion_share
+        self.lesion_gain = list(lesion_gain)
         names = len(card.labels)
         self.auroc = MultilabelAUROC(names, average=None)
         self.auprc = MultilabelAveragePrecision(names, average=None)
@@ -80,14 +87,15 @@ class FinetuneTask(L.LightningModule):
             lesions, card.architecture.cube, len(card.labels), self.lesion_share
         )
         logits = self.lesion_head(tokens).float()
-        # Few tokens lie in a lesion: weigh them up, mildly, or the loss is all background.
-        weight = torch.tensor(4.0, device=logits.device)
+        weight = torch.tensor(self.lesion_gain, device=logits.device)
         return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
 
     def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
         """Collect probabilities for the epoch's metrics."""
         logits = self.model(batch["volume"].float().unsqueeze(1) / 255)
-        self.log("val/loss", self._image_loss(logits, batch["labels"]), prog_bar=True)
+        self.log(
+            "val/loss", self._image_loss(logits, batch["labels"]), prog_bar=True, sync_dist=True
+        )
         probabilities = disease_probabilities(logits)
         self.auroc.update(probabilities, batch["labels"].long())
         self.auprc.update(probabilities, batch["labels"].long())
@@ -121,7 +129,10 @@ class FinetuneTask(L.LightningModule):
             return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
 
 def lesion_targets(
@@ -140,6 +151,9 @@ def lesion_targets(
     -------
     float tensor, shape (batch, tokens, diseases)
     """
-    bits = torch.stack([(lesions >> k) & 1 for k in range(diseases)], dim=1)
-    share = F.avg_pool3d(bits.float(), cube)
-    return (share / full_share).clamp_(max=1).flatten(2).transpose(1, 2)
+    batch, *sizes = lesions.shape
+    (z, y, x), (cz, cy, cx) = (size // c for size, c in zip(sizes, cube, strict=True)), cube
+    cubes = lesions.reshape(batch, z, cz, y, cy, x, cx).permute(0, 1, 3, 5, 2, 4, 6)
+    cubes = cubes.reshape(batch, z * y * x, cz * cy * cx)
+    voxels = torch.stack([((cubes >> k) & 1).sum(-1) for k in range(diseases)], dim=-1)
+    return (voxels / (cz * cy * cx * full_share)).clamp_(max=1)

@@ -1,0 +1,17 @@
+"""Training needs the extra "train"."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("lightning", reason='needs pip install "napari-octcube[train]"')
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory):
+    """Forty synthetic eyes at 12 x 64 x 64."""
+    from train.data.phantoms import make_store
+
+    folder = tmp_path_factory.mktemp("store") / "eyes"
+    make_store(folder, count=40, size=(12, 64, 64), seed=5, workers=2)
+    return folder
