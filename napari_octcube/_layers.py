@@ -10,6 +10,7 @@ from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
 from numpy.typing import NDArray
 
 from napari_octcube._session import Aspect
+from octcube_core.colours import overlay_colours
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
@@ -73,12 +74,9 @@ def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
 
 
 def saliency_colormap() -> Colormap:
-    """Plasma (perceptually uniform, safe for the colour-blind) with an alpha that rises from 0, known to napari."""
+    """The overlay's colours, whose alpha rises from 0, as a colour map known to napari."""
     if OVERLAY_COLORMAP not in AVAILABLE_COLORMAPS:
-        steps = np.linspace(0.0, 1.0, 256)
-        # plasma's darkest blues vanish on a dark B-scan, so the map starts where they end
-        colors = np.array(AVAILABLE_COLORMAPS["plasma"].map(0.2 + 0.8 * steps), dtype=np.float32)
-        colors[:, 3] = steps
+        colors = overlay_colours(np.linspace(0.0, 1.0, 256)).astype(np.float32)
         AVAILABLE_COLORMAPS[OVERLAY_COLORMAP] = Colormap(colors, name=OVERLAY_COLORMAP)
     return AVAILABLE_COLORMAPS[OVERLAY_COLORMAP]
 

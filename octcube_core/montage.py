@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from octcube_core.colours import overlay_colours
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
 
@@ -16,19 +17,6 @@ PANEL_WIDTH, PANEL_MAX_HEIGHT = 480, 480
 MARGIN, CAPTION_HEIGHT, HEADER_HEIGHT = 12, 26, 64
 BACKGROUND, TEXT, FAINT = (18, 18, 20), (235, 235, 235), (165, 165, 170)
 MAX_ALPHA = 0.65
-
-# Dark red over orange to pale yellow: lighter with every step, and no grey that could be tissue.
-_RAMP = np.array(
-    [[96, 0, 24], [200, 24, 16], [250, 120, 0], [255, 205, 40], [255, 250, 190]], float
-)
-
-
-def overlay_colours(saliency: NDArray[Any]) -> NDArray[np.float64]:
-    """Colour of saliency in [0, 1]: RGB in [0, 255] and alpha rising from 0 to ``MAX_ALPHA``, shape (..., 4)."""
-    value = np.clip(saliency, 0.0, 1.0)
-    stops = np.linspace(0.0, 1.0, len(_RAMP))
-    colour = [np.interp(value, stops, _RAMP[:, channel]) for channel in range(3)]
-    return np.stack([*colour, MAX_ALPHA * value], axis=-1)
 
 
 def saliency_of_bscan(analysis: Analysis, abbreviation: str, bscan: int) -> NDArray[np.float64]:
@@ -52,8 +40,8 @@ def draw_bscan(exam: Exam, analysis: Analysis, abbreviation: str, bscan: int) ->
     """A B-scan with a disease's saliency over it, of the eye's true proportions where the spacing is known."""
     grey = _grey(exam.volume, bscan)[..., None]
     overlay = overlay_colours(saliency_of_bscan(analysis, abbreviation, bscan))
-    alpha = overlay[..., 3:]
-    blended = grey * (1 - alpha) + overlay[..., :3] * alpha
+    alpha = MAX_ALPHA * overlay[..., 3:]
+    blended = grey * (1 - alpha) + 255 * overlay[..., :3] * alpha
     picture = Image.fromarray(np.rint(blended).astype(np.uint8))
     return picture.resize(panel_size(exam.volume), Image.Resampling.LANCZOS)
 

@@ -202,9 +202,7 @@ def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Genera
     for _ in range(int(rng.integers(4, 11))):
         x, z = _place(rng, 2.8, 0.5)
         lesions.blobs.append(
-            Blob(
-                "DR", x, z, "inl", rng.uniform(0, 1), rng.uniform(0.1, 0.2), 38, 0.78, shadow=0.45
-            )
+            Blob("DR", x, z, "inl", rng.uniform(0, 1), rng.uniform(0.1, 0.2), 38, 0.78, shadow=0.45)
         )
     for _ in range(int(rng.integers(0, 4))):
         x, z = _place(rng, 2.7, 1.0)

@@ -18,12 +18,19 @@ from train.evaluation.pointing import points_at, tokens_in_lesion
 from train.tasks.finetune import lesion_targets
 
 CONFIG = Path(__file__).parents[2] / "train" / "configs" / "demo.yaml"
-SHRUNK = (
-    "--model.card.architecture.embed_dim=64 --model.card.architecture.depth=2 "
-    "--model.card.architecture.num_heads=1 --model.card.architecture.mlp_dim=64 "
-    "--model.card.architecture.grid=[4,4,4] --trainer.max_epochs=1 --trainer.enable_progress_bar=false "
-    "--trainer.callbacks=[] --data.workers=0 --data.batch_size=8"
-).split()
+SHRUNK = [
+    "--model.card.architecture.embed_dim=64",
+    "--model.card.architecture.depth=2",
+    "--model.card.architecture.num_heads=1",
+    "--model.card.architecture.mlp_dim=64",
+    "--model.card.architecture.grid=[4,4,4]",
+    "--trainer.max_epochs=1",
+    "--trainer.devices=1",
+    "--trainer.strategy=auto",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.callbacks=[]",
+    "--data.batch_size=8",
+]
 
 
 def test_lesion_targets_sit_on_the_tokens_that_hold_the_lesion():
