@@ -9,13 +9,16 @@ import pytest
 import torch
 
 import octcube_core as oc
+from octcube_core.bench import random_model
+from octcube_core.checkpoints.format import save_checkpoint
+from octcube_core.errors import InputError
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.token_grid import TokenGrid
 from train.__main__ import main
 from train.data.augment import Augment
 from train.data.phantoms import lesion_bits
 from train.evaluation.pointing import points_at, tokens_in_lesion
-from train.tasks.finetune import lesion_targets
+from train.tasks.finetune import FinetuneTask, lesion_targets
 
 CONFIG = Path(__file__).parents[2] / "train" / "configs" / "demo.yaml"
 SHRUNK = [
@@ -90,6 +93,18 @@ def test_a_run_ends_in_a_model_that_analyses(small_store, tmp_path):
     analysis = oc.analyze(exam, model)
     assert [score.abbreviation for score in analysis.scores] == list(DISEASES)
     assert analysis.saliency.shape == (8, 4, 4, 4)
+
+
+def test_a_run_may_start_from_a_model(tmp_path):
+    start = random_model(1, 64, 1, (6, 32, 32), final_residual=True)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, start)
+    task = FinetuneTask(start.card, start_from=str(path))
+    for name, tensor in start.state_dict().items():
+        torch.testing.assert_close(task.model.state_dict()[name], tensor)
+    larger = random_model(1, 64, 1, (9, 32, 32), final_residual=True).card
+    with pytest.raises(InputError, match="architecture"):
+        FinetuneTask(larger, start_from=str(path))
 
 
 def test_errors_are_one_line(capsys, tmp_path):

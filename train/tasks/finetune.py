@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecision
 
+from octcube_core.checkpoints import load_model
 from octcube_core.checkpoints.card import ModelCard
+from octcube_core.errors import InputError
 from octcube_core.models.heads import disease_probabilities
 from octcube_core.models.octcube import OCTCubeClassifier
 from train.data.augment import Augment
@@ -24,6 +26,7 @@ class FinetuneTask(L.LightningModule):
     Parameters
     ----------
     card : the model's card, with its architecture and labels
+    start_from : name or file of a model whose encoder to start from; None starts from random weights
     lr : peak learning rate of AdamW
     weight_decay : on matrices only, not on gains, biases, tokens and positions
     warmup_share : share of the steps over which the rate rises, before a cosine fall to zero
@@ -38,6 +41,7 @@ class FinetuneTask(L.LightningModule):
     def __init__(
         self,
         card: ModelCard,
+        start_from: str | None = None,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         warmup_share: float = 0.05,
@@ -50,6 +54,8 @@ class FinetuneTask(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["card", "augment"])
         self.model = OCTCubeClassifier(card)
+        if start_from is not None:
+            self._load_encoder(start_from)
         # The classifier has the encoder's final norm but, like the released one, does not apply it.
         self.model.encoder.norm.requires_grad_(False)
         self.augment = augment
@@ -62,6 +68,18 @@ class FinetuneTask(L.LightningModule):
         names = len(card.labels)
         self.auroc = MultilabelAUROC(names, average=None)
         self.auprc = MultilabelAveragePrecision(names, average=None)
+
+    def _load_encoder(self, name_or_path: str) -> None:
+        """Copy a model's encoder, and its head too if it scores the same diseases."""
+        source = load_model(name_or_path, device="cpu", precision="fp32")
+        mine, theirs = self.model.card, source.card
+        if mine.architecture != theirs.architecture:
+            raise InputError(
+                f"The architecture of {name_or_path} is not the one of this recipe's card."
+            )
+        self.model.encoder.load_state_dict(source.encoder.state_dict())
+        if [label.name for label in mine.labels] == [label.name for label in theirs.labels]:
+            self.model.head.load_state_dict(source.head.state_dict())
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """Loss of one batch."""
