@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octcube_core.checkpoints.card import ModelCard
+from octcube_core.checkpoints.card import SALIENCY_METHODS, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.models.heads import disease_probabilities
@@ -25,7 +25,11 @@ MAP_COST = 1.3  # time of one disease's map over that of one block, both measure
 
 
 def analyze(
-    exam: Exam, model: OCTCubeClassifier, *, on_progress: OnProgress | None = None
+    exam: Exam,
+    model: OCTCubeClassifier,
+    *,
+    saliency: str | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Analysis:
     """Score an exam, explain every score and embed it.
 
@@ -34,6 +38,8 @@ def analyze(
     exam : Exam
     model : OCTCubeClassifier
         In eval mode, as ``load_model`` returns it; the work is done on its device in its precision.
+    saliency : 'gradcam++' or 'hirescam', optional
+        How scores are explained; by default the method of the model's card.
     on_progress : callable, optional
         Called with a stage to show and the fraction of the whole that is done, after every transformer block and
         every map. Whatever it raises aborts the analysis.
@@ -51,6 +57,11 @@ def analyze(
     if model.training:
         raise InputError("The model is in training mode; call its eval() before analysing with it.")
     card = model.card
+    method = saliency or card.saliency
+    if method not in SALIENCY_METHODS:
+        raise InputError(
+            f"Unknown saliency method {method!r}; known are {', '.join(SALIENCY_METHODS)}."
+        )
     parameter = next(model.parameters())
     progress = _Progress(on_progress, card)
     clock = _Clock(parameter.device)
@@ -65,24 +76,25 @@ def analyze(
         tokens = model.encoder.trunk(volume, lambda _done, _total: progress.block())
     clock.stop("trunk")
 
-    with CachedTail(model, tokens, grid.shape) as tail:
+    with CachedTail(model, tokens, grid.shape, method) as tail:
         probabilities = _probabilities(tail.logits, card)
         progress.block()
         clock.stop("scores")
         progress.map(0)
         maps = disease_maps(tail, len(card.labels), lambda done, _total: progress.map(done))
         embedding = tail.embedding
-    saliency, peaks = normalise(maps)
+    scaled, peaks = normalise(maps)
     clock.stop("saliency")
 
     return Analysis(
         scores=_scores(probabilities, card),
         normal_probability=normal_probability(probabilities),
-        saliency=saliency,
+        saliency=scaled,
         saliency_peak=peaks,
         grid=grid,
         embedding=embedding,
         card=card,
+        method=SALIENCY_METHODS[method],
         device=device_label(parameter.device),
         precision=precision_label(parameter.dtype),
         timings_s=clock.timings(),

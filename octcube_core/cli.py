@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from octcube_core import __version__
+from octcube_core.checkpoints.card import SALIENCY_METHODS
 from octcube_core.errors import InputError, OCTCubeError
 
 BAD_INPUT, BROKEN_PIPE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "--device", type=_device, default="auto", help="auto, cpu, cuda, cuda:1, mps"
     )
     analyze.add_argument("--precision", choices=PRECISIONS, default="auto")
+    analyze.add_argument(
+        "--saliency", choices=tuple(SALIENCY_METHODS), help="default: what the model's card says"
+    )
     analyze.set_defaults(run=_analyze)
 
     bench = commands.add_parser("bench", help="measure the speed of a ViT-L on this machine")
@@ -136,7 +140,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
         from octcube_core.checkpoints import load_model
 
         model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
-        analysis = analyze(exam, model, on_progress=on_progress)
+        analysis = analyze(exam, model, saliency=arguments.saliency, on_progress=on_progress)
         on_progress("Writing the results", 1.0)
         write_results(folder, exam, analysis)
     report = scores_report(exam, analysis)

@@ -129,6 +129,7 @@ def scores_report(exam: Exam, analysis: Analysis) -> dict[str, Any]:
         "run": {
             "device": analysis.device,
             "precision": analysis.precision,
+            "saliency": analysis.method,
             "timings_s": {stage: float(seconds) for stage, seconds in analysis.timings_s.items()},
             "warnings": [text for text in analysis.warnings if text not in exam.warnings],
         },
@@ -151,7 +152,7 @@ def write_saliency(path: Path, exam: Exam, analysis: Analysis) -> None:
         "Creator": f"napari-octcube {__version__}",
         "UUID": str(uuid4()),  # tifffile's own would hold this computer's network address
         "Name": "Saliency",
-        "Description": f"Grad-CAM++ saliency by {analysis.card.title}. {DISCLAIMER}.",
+        "Description": f"{analysis.method} saliency by {analysis.card.title}. {DISCLAIMER}.",
         "Channel": {"Name": [score.abbreviation for score in analysis.scores]},
         "MapAnnotation": {
             "Namespace": "napari-octcube/saliency",

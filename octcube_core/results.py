@@ -40,7 +40,7 @@ class Analysis:
     normal_probability : float
         1 - the highest score if any exceeds 0.5, else the mean of the absent probabilities (as the reference).
     saliency : float32 array, shape (disease, z, y, x)
-        Grad-CAM++ on the token grid, each disease scaled to a maximum of 1 over the whole volume
+        On the token grid, each disease scaled to a maximum of 1 over the whole volume
         (never per slice); all zero where the model found no positive evidence.
     saliency_peak : float32 array, shape (disease,)
         The maximum of each map before scaling.
@@ -48,6 +48,8 @@ class Analysis:
         Where the tokens lie in the exam.
     embedding : float32 array, shape (features,)
     card : ModelCard
+    method : str
+        The saliency method, by its name in the literature.
     device, precision : str
         What the model ran on.
     timings_s : dict of str to float
@@ -62,6 +64,7 @@ class Analysis:
     grid: TokenGrid
     embedding: NDArray[np.float32]
     card: ModelCard
+    method: str
     device: str
     precision: str
     timings_s: dict[str, float] = field(default_factory=dict)

@@ -1,8 +1,9 @@
-"""Grad-CAM++ of every disease over the whole 3D token grid, from one pass through the trunk.
+"""Saliency of every disease over the whole 3D token grid, from one pass through the trunk.
 
-The maps are those of pytorch-grad-cam run on the whole model (Chattopadhay et al., arXiv:1710.11063), for the output
-of the last block's first norm. Nothing before that layer depends on the disease, so only the *tail* (last block,
-pooling, head) is run with gradients, from the trunk's cached tokens, once; each disease then costs one backward pass.
+The maps are those of pytorch-grad-cam run on the whole model, for the output of the last block's first norm:
+Grad-CAM++ (Chattopadhay et al., arXiv:1710.11063) or HiResCAM (Draelos and Carin, arXiv:2011.08891). Nothing before
+that layer depends on the disease, so only the *tail* (last block, pooling, head) is run with gradients, from the
+trunk's cached tokens, once; each disease then costs one backward pass.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class CachedTail:
     tokens : tensor, shape (1, 1 + z * y * x, dim)
         What ``model.encoder.trunk`` returned for one exam.
     grid : (z, y, x)
+    method : str
+        A key of ``SALIENCY_METHODS``.
 
     Attributes
     ----------
@@ -61,14 +64,21 @@ class CachedTail:
         The pooled vector before the head.
     """
 
-    def __init__(self, model: OCTCubeClassifier, tokens: torch.Tensor, grid: Triple) -> None:
-        from pytorch_grad_cam import GradCAMPlusPlus  # slow to import
+    def __init__(
+        self,
+        model: OCTCubeClassifier,
+        tokens: torch.Tensor,
+        grid: Triple,
+        method: str = "gradcam++",
+    ) -> None:
+        from pytorch_grad_cam import GradCAMPlusPlus, HiResCAM  # slow to import
 
         self._grid = grid
         self._tail = _Tail(model)
         norm = model.encoder.blocks[-1].norm1
         self._tokens = tokens.detach().requires_grad_()
-        self._cam = GradCAMPlusPlus(self._tail, [norm], reshape_transform=self._to_volume)
+        method_class = {"gradcam++": GradCAMPlusPlus, "hirescam": HiResCAM}[method]
+        self._cam = method_class(self._tail, [norm], reshape_transform=self._to_volume)
         self._recorded = self._cam.activations_and_grads
         try:
             with torch.enable_grad():
@@ -82,19 +92,14 @@ class CachedTail:
             raise
 
     def disease_map(self, disease: int) -> NDArray[np.float32]:
-        """Grad-CAM++ of the logit that says the disease is present, shape (z, y, x), not negative, unscaled."""
+        """Saliency of the logit that says the disease is present, shape (z, y, x), not negative, unscaled."""
         self._recorded.gradients = []
         target = self._logits[0, 2 * disease + 1] * GRADIENT_SCALE
         # Gradients towards the tokens alone: none is computed or stored for a weight.
         torch.autograd.grad(target, self._tokens, retain_graph=True)
         gradient = self._recorded.gradients[0].numpy() / np.float32(GRADIENT_SCALE)
-        cam = self._cam.get_cam_image(
-            input_tensor=None,
-            target_layer=None,
-            targets=None,
-            activations=self._activation,
-            grads=gradient,
-        )
+        # By position, as the methods name their parameters differently; the first three are not used.
+        cam = self._cam.get_cam_image(None, None, None, self._activation, gradient, False)
         positive: NDArray[np.float32] = np.maximum(cam[0], 0)
         return positive
 
@@ -123,7 +128,7 @@ class CachedTail:
 def disease_maps(
     tail: CachedTail, diseases: int, on_map: OnMap | None = None
 ) -> NDArray[np.float32]:
-    """Raw Grad-CAM++ maps of all diseases, shape (disease, z, y, x).
+    """Raw maps of all diseases, shape (disease, z, y, x).
 
     ``on_map(done, total)`` is called after every map; what it raises ends the work.
     """

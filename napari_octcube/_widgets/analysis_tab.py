@@ -93,7 +93,7 @@ def _overlay_text(analysis: Analysis, disease: str | None) -> str:
         return "Select a disease to see where the model looked."
     if not analysis.saliency[analysis.index(disease)].any():
         return f"Overlay: none, as nothing speaks for {names[disease]}"
-    return f"Overlay: evidence for {names[disease]}"
+    return f"Overlay: evidence for {names[disease]} ({analysis.method})"
 
 
 def _note(text: str = "") -> QLabel:

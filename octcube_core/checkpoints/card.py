@@ -9,6 +9,8 @@ from typing import Any
 from octcube_core.errors import CheckpointError
 
 CARD_FORMAT = 1
+# Name in cards and on the command line -> name in the literature.
+SALIENCY_METHODS = {"gradcam++": "Grad-CAM++", "hirescam": "HiResCAM"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Architecture:
 class ModelCard:
     """Facts about a model, shown to users and stored with the weights.
 
-    ``temperature`` divides the logits before the softmax (calibration; 1 leaves them as they are).
+    ``temperature`` divides the logits before the softmax (calibration; 1 leaves them as they are). ``saliency`` is
+    the method that explains this model unless another is asked for: the one measured to point best, or the
+    convention, Grad-CAM++.
     """
 
     name: str
@@ -58,11 +62,17 @@ class ModelCard:
     architecture: Architecture
     labels: tuple[Label, ...]
     temperature: float = 1.0
+    saliency: str = "gradcam++"
     trained_on: str = "unknown"
     intended_use: str = "Research use only; not for diagnosis."
     licence: str = "unknown"
     synthetic: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.saliency not in SALIENCY_METHODS:
+            known = ", ".join(SALIENCY_METHODS)
+            raise CheckpointError(f"Unknown saliency method {self.saliency!r}; known are {known}.")
 
     @property
     def title(self) -> str:

@@ -59,6 +59,7 @@ def known_analysis() -> Analysis:
         card=ModelCard(
             "toy", "1.2", architecture, labels, trained_on="synthetic eyes", synthetic=True
         ),
+        method="Grad-CAM++",
         device="CPU",
         precision="fp32",
         timings_s={"forward": 0.25},

@@ -61,6 +61,19 @@ def test_temperature_and_thresholds_of_the_card_are_used(analysis, exam, model) 
         assert soft.present == (soft.probability >= label.threshold)
 
 
+def test_the_card_names_the_saliency_method_and_the_caller_may_choose_another(
+    analysis, exam, model
+) -> None:
+    assert analysis.method == "Grad-CAM++"
+    other = analyze(exam, _with_card(model, saliency="hirescam"))
+    assert other.method == "HiResCAM"
+    assert np.abs(other.saliency - analysis.saliency).max() > 0.1
+    asked = analyze(exam, model, saliency="hirescam")
+    np.testing.assert_array_equal(asked.saliency, other.saliency)
+    with pytest.raises(InputError, match=r"'smoothgrad'; known are gradcam\+\+, hirescam"):
+        analyze(exam, model, saliency="smoothgrad")
+
+
 def test_saliency_lies_on_the_token_grid_of_the_exam(analysis) -> None:
     assert analysis.saliency.shape == (8, 4, 2, 3)
     assert analysis.saliency.dtype == np.float32

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam import GradCAMPlusPlus
+from pytorch_grad_cam import GradCAMPlusPlus, HiResCAM
 
 from octcube_core.bench import random_model
 from octcube_core.saliency import CachedTail, disease_maps, normalise
@@ -31,12 +31,12 @@ def _tokens(model, volume: torch.Tensor) -> torch.Tensor:
         return model.encoder.trunk(volume.to(model.head.linear.weight.dtype))
 
 
-def _maps(model, volume: torch.Tensor) -> np.ndarray:
-    with CachedTail(model, _tokens(model, volume), GRID) as tail:
+def _maps(model, volume: torch.Tensor, method: str = "gradcam++") -> np.ndarray:
+    with CachedTail(model, _tokens(model, volume), GRID, method) as tail:
         return disease_maps(tail, 8)
 
 
-def _plain_maps(model, volume: torch.Tensor) -> np.ndarray:
+def _plain_maps(model, volume: torch.Tensor, method_class=GradCAMPlusPlus) -> np.ndarray:
     """The whole model forward and backward for every disease, with pytorch-grad-cam's own hooks."""
     model = copy.deepcopy(model).requires_grad_(True)
 
@@ -44,19 +44,22 @@ def _plain_maps(model, volume: torch.Tensor) -> np.ndarray:
         return tokens[:, 1:].permute(0, 2, 1).reshape(1, -1, *GRID)
 
     maps = []
-    cam = GradCAMPlusPlus(model, [model.encoder.blocks[-1].norm1], reshape_transform=to_volume)
+    cam = method_class(model, [model.encoder.blocks[-1].norm1], reshape_transform=to_volume)
     for disease in range(8):
         model.zero_grad()
         recorded = cam.activations_and_grads
         recorded(volume)[0, 2 * disease + 1].backward()
         activation, gradient = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
-        maps.append(cam.get_cam_image(volume, None, None, activation, gradient)[0])
+        maps.append(cam.get_cam_image(volume, None, None, activation, gradient, False)[0])
     cam.activations_and_grads.release()
     return np.maximum(np.stack(maps), 0)
 
 
-def test_equal_to_pytorch_grad_cam_on_the_whole_model(model, volume) -> None:
-    ours, plain = _maps(model, volume), _plain_maps(model, volume)
+@pytest.mark.parametrize(
+    ("method", "method_class"), [("gradcam++", GradCAMPlusPlus), ("hirescam", HiResCAM)]
+)
+def test_equal_to_pytorch_grad_cam_on_the_whole_model(model, volume, method, method_class) -> None:
+    ours, plain = _maps(model, volume, method), _plain_maps(model, volume, method_class)
     assert (plain.max(axis=(1, 2, 3)) > 0).sum() >= 4  # there is something to compare
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-4 * plain.max())

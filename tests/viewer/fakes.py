@@ -57,6 +57,7 @@ def make_analysis(exam, probabilities=PROBABILITIES, input_shape=INPUT_SHAPE):
         grid=grid,
         embedding=np.zeros(8, np.float32),
         card=make_card(),
+        method="Grad-CAM++",
         device="Fake GPU",
         precision="fp32",
     )

@@ -17,7 +17,9 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import octcube_core as oc
+from octcube_core.checkpoints.card import SALIENCY_METHODS
 from octcube_core.errors import InputError
+from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
 from octcube_core.results import Analysis
 from train.data.phantoms import BENCHMARK_EYES
@@ -32,13 +34,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument(
+        "--saliency", choices=tuple(SALIENCY_METHODS), help="default: what the model's card says"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
     if arguments.n < 1 or arguments.seed < 0:
         raise InputError("The benchmark needs at least one eye and a seed that is not negative.")
-    result = measure(
-        arguments.model, arguments.n, arguments.seed, arguments.device, arguments.precision
-    )
+    model = oc.load_model(arguments.model, device=arguments.device, precision=arguments.precision)
+    result = measure(model, arguments.n, arguments.seed, arguments.saliency)
     if arguments.json:
         print(json.dumps(result, indent=1))
     else:
@@ -46,7 +50,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(
-    model_name: str, count: int, seed: int, device: str = "auto", precision: str = "auto"
+    model: OCTCubeClassifier, count: int, seed: int, saliency: str | None = None
 ) -> dict[str, Any]:
     """Analyse ``count`` unseen synthetic eyes through the same path as the viewer and score the answers.
 
@@ -57,7 +61,6 @@ def measure(
         AUROC, AUPRC, prevalence and, over the eyes that have it, the pointing game's hit rate and its chance
         level (the share of tokens that touch the lesion). A figure that these eyes cannot give is None.
     """
-    model = oc.load_model(model_name, device=device, precision=precision)
     names = [label.abbreviation for label in model.card.labels]
     if unknown := [name for name in names if name not in DISEASES]:
         raise InputError(
@@ -69,7 +72,7 @@ def measure(
     chances: dict[str, list[float]] = {name: [] for name in names}
     progress = track(_exams(count, seed), "Unseen eyes", total=count, console=Console(stderr=True))
     for row, exam in enumerate(progress):
-        analysis = oc.analyze(exam, model)
+        analysis = oc.analyze(exam, model, saliency=saliency)
         truth[row] = [name in exam.truth.diseases for name in names]
         scores[row] = [score.probability for score in analysis.scores]
         _play_pointing_game(exam, analysis, hits, chances)
@@ -84,6 +87,7 @@ def measure(
     }
     return {
         "model": model.card.title,
+        "saliency": saliency or model.card.saliency,
         "eyes": count,
         "seed": seed,
         "mean_auroc": _mean([d["auroc"] for d in diseases.values() if d["auroc"] is not None]),
