@@ -16,7 +16,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make lint   check style, types and imports"
 	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
-	@echo "make clean  remove $(VENV) and everything else that was made"
+	@echo "make clean  remove $(VENV), caches and demo.png, but no training runs"
 
 venv: $(READY)
 

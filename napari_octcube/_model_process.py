@@ -68,7 +68,6 @@ class ModelProcess:
                 self._process.kill()
 
     def _serve(self) -> None:
-        code: int | None = None
         try:
             key = secrets.token_bytes(32)
             with Listener(authkey=key) as listener:
@@ -78,12 +77,15 @@ class ModelProcess:
                 self._converse(connection)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=2)  # it ends by itself when the connection closes
-            if process.poll() is None:
-                process.kill()
-            code = process.wait()
-        except OSError:  # no socket, or the command cannot be started
-            self.kill()
-        self._on_end(code)
+        except OSError:
+            pass  # no socket, or the command cannot be started: there is no exit code then
+        finally:  # whatever happened, nobody must wait for a reply that never comes
+            self._on_end(self._reap())
+
+    def _reap(self) -> int | None:
+        """Make sure that the process is gone; return its exit code, None if it never was."""
+        self.kill()
+        return None if self._process is None else self._process.wait()
 
     def _launch(self, address: object, key: bytes) -> subprocess.Popen[str]:
         with self._lock:

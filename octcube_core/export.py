@@ -32,7 +32,8 @@ UM_PER_MM = 1000.0
 def result_folder(out: Path) -> Iterator[Path]:
     """Give a temporary folder whose files move to ``out`` when the block ends well.
 
-    After an error or an interrupt ``out`` is as it was before and the temporary folder is gone.
+    After an error or an interrupt ``out`` is as it was before and the temporary folder is gone; parents of ``out``
+    that had to be made stay.
 
     Parameters
     ----------

@@ -35,9 +35,11 @@ def main(arguments: list[str]) -> int:
     try:
         module = importlib.import_module(COMMANDS[arguments[0]][0])
         module.main(arguments[1:])
-    except OCTCubeError as error:
-        print(f"train: error: {error}", file=sys.stderr)
+    except (OCTCubeError, OSError) as error:
+        print(f"train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("train", "octcube_core"):
             raise

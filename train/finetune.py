@@ -41,13 +41,39 @@ def main(argv: list[str]) -> None:
         parser_kwargs={"prog": "python -m train finetune"},
     )
     export = cli.config.export
-    if export is not None and not Path(export).absolute().parent.is_dir():
-        raise InputError(f"The folder of {export} does not exist; make it first.")
+    if export is not None:
+        _make_folder(Path(export).absolute().parent)  # now, not after hours of training
+    _check(cli)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.resume)
     if export is not None and cli.trainer.is_global_zero:
         _load_best(cli)
         save_checkpoint(export, cli.model.model, dtype=torch.bfloat16)
         print(f"Wrote {export}")
+
+
+def _check(cli: FinetuneCLI) -> None:
+    """Refuse what would only fail, or silently go wrong, once training runs."""
+    cli.datamodule.setup("fit")
+    card = cli.model.model.card
+    scored = [label.abbreviation for label in card.labels]
+    if cli.datamodule.labels != scored:
+        raise InputError(
+            f"data.labels must be the card's labels in their order: {', '.join(scored)}."
+        )
+    if tuple(cli.datamodule.input_shape) != card.architecture.input_shape:
+        raise InputError(
+            f"The store's volumes are {tuple(cli.datamodule.input_shape)}, but the card's grid and cube make "
+            f"{card.architecture.input_shape}."
+        )
+    if cli.config.resume is not None and not Path(cli.config.resume).is_file():
+        raise InputError(f"There is no training checkpoint {cli.config.resume} to resume from.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).") from error
 
 
 def _load_best(cli: FinetuneCLI) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 
-_HAS_FLASH_ATTN = importlib.util.find_spec("flash_attn") is not None
+try:
+    from flash_attn import flash_attn_func
+except Exception:  # absent, or built for another torch or CUDA: the package fails in many ways
+    flash_attn_func = None
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -24,12 +25,15 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
     Notes
     -----
     PyTorch's scaled dot-product attention; the flash-attn package instead where it is installed and can run
-    (half precision on a GPU). Both compute the same function.
+    (half precision on a GPU of the Ampere generation or later). Both compute the same function.
     """
-    if _HAS_FLASH_ATTN and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
-        from flash_attn import flash_attn_func
-
+    if flash_attn_func is not None and _flash_attn_runs(query):
         tokens_first = [tensor.transpose(1, 2) for tensor in (query, key, value)]
         output: torch.Tensor = flash_attn_func(*tokens_first).transpose(1, 2)
         return output
     return F.scaled_dot_product_attention(query, key, value)
+
+
+def _flash_attn_runs(query: torch.Tensor) -> bool:
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    return query.is_cuda and half and torch.cuda.get_device_capability(query.device) >= (8, 0)

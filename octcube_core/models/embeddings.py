@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from octcube_core.errors import InputError
-
-Triple = tuple[int, int, int]
+from octcube_core.token_grid import Triple
 
 
 class CubeEmbedding(nn.Module):

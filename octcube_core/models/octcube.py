@@ -9,8 +9,9 @@ from torch import nn
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
 from octcube_core.models.blocks import LAYER_NORM_EPS, Block
-from octcube_core.models.embeddings import CubeEmbedding, CubePositions, Triple
+from octcube_core.models.embeddings import CubeEmbedding, CubePositions
 from octcube_core.models.heads import MultiTaskHead
+from octcube_core.token_grid import Triple
 
 OnBlock = Callable[[int, int], None]
 

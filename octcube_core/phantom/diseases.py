@@ -1,7 +1,7 @@
 """The eight diseases of the multi-task classifier as changes of the retina's anatomy.
 
 Each function takes the healthy (or already diseased) retina and changes it in place. Sizes follow what clinicians
-see on OCT: drusen of 120-380 um, cysts of 140-400 um, microaneurysms under 150 um, macular holes of 350-750 um.
+see on OCT: drusen of 120-380 um, cysts of 140-400 um, microaneurysms under 170 um, macular holes of 360-760 um.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from octcube_core.phantom.lesions import Blob, Footprint, Lesions, Region
+from octcube_core.phantom.lesions import Blob, Footprint, Lesions, Region, depth_of
 from octcube_core.phantom.retina import Map, Retina, smooth_field
 
 INNER = ("rnfl", "gcl", "ipl", "inl")
-MACULA_MM = 2.4
 
 
 def _bump(distance: Map, radius_mm: float) -> Map:
@@ -64,7 +63,7 @@ def diabetic_macular_edema(retina: Retina, lesions: Lesions, rng: np.random.Gene
                 Blob("DME", *exudate, rng.uniform(0.03, 0.06), 20, 0.95, shadow=0.55)
             )
         where = bump > 0.5
-        lesions.regions.append(Region("DME", retina.top("inl"), retina.top("elm"), where))
+        lesions.regions.append(Region("DME", depth_of("inl"), depth_of("elm"), where))
         lesions.footprints.append(Footprint(bump, -0.06, 0.15))
 
 
@@ -93,9 +92,9 @@ def macular_degeneration(retina: Retina, lesions: Lesions, rng: np.random.Genera
         retina.thickness["subretinal_fluid"] = retina.thickness["subretinal_fluid"] + fluid
         lesions.footprints.append(Footprint(fluid / 140, -0.10, 0.08))
         lesions.regions.append(
-            Region("AMD", retina.top("subretinal_fluid"), retina.top("rpe"), fluid > 20)
+            Region("AMD", depth_of("subretinal_fluid"), depth_of("rpe"), fluid > 20)
         )
-    lesions.regions.append(Region("AMD", retina.top("rpe"), retina.bruch, height > 12))
+    lesions.regions.append(Region("AMD", depth_of("rpe"), depth_of("bruch"), height > 12))
 
 
 def _atrophy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
@@ -109,7 +108,7 @@ def _atrophy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None
     for layer in ("choriocapillaris", "choroid", "sclera"):
         retina.reflectivity[layer] = retina.reflectivity[layer] * (1 + 0.7 * gone)
     lesions.footprints.append(Footprint(gone, 0.45, -0.85))
-    lesions.regions.append(Region("AMD", retina.top("onl"), retina.bruch + 150, gone > 0.5))
+    lesions.regions.append(Region("AMD", depth_of("onl"), depth_of("bruch", 150), gone > 0.5))
 
 
 def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
@@ -123,11 +122,10 @@ def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generat
     inner = float(rng.uniform(0.5, 0.9))
     defect = (inside * np.clip((radius - inner) / 0.25, 0, 1)).astype(np.float32)
     severity = float(rng.uniform(0.7, 0.95))
-    before = retina.top("rnfl")
     retina.scale_layers(["gcl"], 1 - severity * defect)
     retina.scale_layers(["rnfl"], 1 - 0.9 * severity * defect)
     retina.scale_layers(["ipl"], 1 - 0.45 * severity * defect)
-    lesions.regions.append(Region("POAG", before + 8, retina.top("inl"), defect > 0.5))
+    lesions.regions.append(Region("POAG", depth_of("rnfl", -15), depth_of("inl"), defect > 0.5))
     lesions.footprints.append(Footprint(defect, -0.09, 0.0))
 
 
@@ -154,8 +152,8 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
     )
     sheet = float(rng.uniform(16, 28)) * (patch > 0.4)
     retina.thickness["membrane"] = retina.thickness["membrane"] + sheet.astype(np.float32)
-    top = retina.top("membrane")
-    lesions.regions.append(Region("ERM/MH", top - 12, retina.top("rnfl") + 25, patch > 0.4))
+    sheet_and_folds = depth_of("membrane", -12), depth_of("rnfl", 25)
+    lesions.regions.append(Region("ERM/MH", *sheet_and_folds, patch > 0.4))
     lesions.footprints.append(Footprint(patch * (0.7 + 0.3 * folds), 0.16, 0.0))
 
 
@@ -183,10 +181,12 @@ def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) ->
         angle, away = rng.uniform(0, 2 * np.pi), radius + rng.uniform(0.1, 0.3)
         cyst = (away * np.cos(angle), away * np.sin(angle), str(rng.choice(["inl", "onl"])), 0.5)
         lesions.blobs.append(Blob("ERM/MH", *cyst, float(rng.uniform(0.05, 0.1)), 22, 0.08))
-    rim = retina.top("rnfl").min(axis=1, keepdims=True)
-    lesions.regions.append(
-        Region("ERM/MH", np.maximum(rim, retina.bruch - 330), retina.top("rpe"), hole > 0.3)
-    )
+
+    def rim(eye: Retina) -> Map:
+        surface = eye.top("rnfl").min(axis=1, keepdims=True)
+        return np.asarray(np.maximum(surface, eye.bruch - 330))
+
+    lesions.regions.append(Region("ERM/MH", rim, depth_of("rpe"), hole > 0.3))
     lesions.footprints.append(Footprint(hole, 0.15, 0.5))
 
 
@@ -207,11 +207,10 @@ def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Genera
     for _ in range(int(rng.integers(0, 4))):
         x, z = _place(rng, 2.7, 1.0)
         spot = _bump(retina.distance(x, z), float(rng.uniform(0.18, 0.32)))
-        top = retina.top("gcl")
         retina.thickness["rnfl"] = retina.thickness["rnfl"] + 45 * spot
         retina.reflectivity["rnfl"] = retina.reflectivity["rnfl"] * (1 + 0.25 * spot)
         retina.shade = retina.shade * (1 - 0.35 * spot)
-        lesions.regions.append(Region("DR", top - 80, top, spot > 0.5))
+        lesions.regions.append(Region("DR", depth_of("gcl", -80), depth_of("gcl"), spot > 0.5))
         lesions.footprints.append(Footprint(spot, 0.25, -0.15))
 
 
@@ -232,7 +231,8 @@ def posterior_vitreous_detachment(
     gain = (float(rng.uniform(0.22, 0.42)) * visible).astype(np.float32)
     sheet = (smooth_top - np.maximum(lift, 0) - height).astype(np.float32)
     retina.add_band(sheet, np.full(retina.shape, height, np.float32), gain)
-    lesions.regions.append(Region("PVD", sheet - 15, sheet + height + 15, gain > 0.08))
+    region = Region("PVD", lambda _: sheet - 15, lambda _: sheet + height + 15, gain > 0.08)
+    lesions.regions.append(region)
 
 
 def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
@@ -264,7 +264,7 @@ def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.
             bleed = (x, z, "rnfl", 0.6, rng.uniform(0.15, 0.35), 32)
             lesions.blobs.append(Blob("CRAO/CRVO", *bleed, 0.8, shadow=0.4))
         lesions.footprints.append(Footprint(spread, -0.12, -0.12))
-    lesions.regions.append(Region("CRAO/CRVO", retina.top("rnfl"), retina.top("opl"), spread > 0.5))
+    lesions.regions.append(Region("CRAO/CRVO", depth_of("rnfl"), depth_of("opl"), spread > 0.5))
 
 
 def retinal_neovascularization(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:

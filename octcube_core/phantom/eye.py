@@ -89,9 +89,10 @@ def make_exam(
     eye: Laterality = laterality or ("OD" if side == "OD" else "OS")
     retina = healthy_retina(anatomy, (shape[0], shape[2]), eye)
     lesions = Lesions()
-    for name, stream in zip(DISEASES, pathology.spawn(len(DISEASES)), strict=True):
-        if name in present:
-            DISEASE_MODELS[name](retina, lesions, stream)
+    streams = dict(zip(DISEASES, pathology.spawn(len(DISEASES)), strict=True))
+    # The hyaloid lies in front of whatever the others have made of the retina.
+    for name in sorted(present, key=lambda name: name == "PVD"):
+        DISEASE_MODELS[name](retina, lesions, streams[name])
     voxels, masks = render(retina, lesions, Device.sample(device), shape[1], noise)
     ir, faf = fundus_images(retina, lesions, masks, camera)
     pitch = FIELD_MM / SIZE
@@ -125,7 +126,7 @@ def _raster_on_fundus(shape: tuple[int, int, int]) -> BScanLocations:
         return (millimetres + FIELD_MM / 2) / FIELD_MM * SIZE - 0.5
 
     half = SCAN_MM / 2
-    first, last = half / shape[2] * 1 - half, half - half / shape[2]
+    first, last = half / shape[2] - half, half - half / shape[2]
     rows = [(b + 0.5) / shape[0] * SCAN_MM - half for b in range(shape[0])]
     lines = tuple(np.array([[pixel(z), pixel(first)], [pixel(z), pixel(last)]]) for z in rows)
     return BScanLocations(lines, image=0)

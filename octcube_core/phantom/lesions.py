@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from octcube_core.phantom.retina import Map, Mask
+import numpy as np
+
+from octcube_core.phantom.retina import Map, Mask, Retina
+
+Depth = Callable[[Retina], Map]
+
+
+def depth_of(layer: str, offset_um: float = 0.0) -> Depth:
+    """Depth of a layer's upper boundary (or of 'bruch') plus an offset, in the eye as it is in the end."""
+    return lambda retina: retina.top(layer) + np.float32(offset_um)
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,6 @@ class Blob:
     value : reflectivity inside
     shadow : factor on the light from below (1 casts none)
     lift_um : added to the depth of the centre (negative is towards the vitreous)
-    is_lesion : whether its voxels belong to the disease's lesion mask
     """
 
     disease: str
@@ -33,20 +42,22 @@ class Blob:
     value: float
     shadow: float = 1.0
     lift_um: float = 0.0
-    is_lesion: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Voxels between two depths (micrometres) wherever ``where`` holds, as part of a lesion mask."""
+    """Voxels between two depths (micrometres) wherever ``where`` holds, as part of a lesion mask.
+
+    The depths are asked for when the eye is rendered, as diseases that come later move the layers.
+    """
 
     disease: str
-    top: Map
-    bottom: Map
+    top: Depth
+    bottom: Depth
     where: Mask
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Footprint:
     """How a lesion changes the light of IR and FAF images: a factor 1 + gain * map, map over the A-scan grid."""
 

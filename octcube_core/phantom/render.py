@@ -22,6 +22,7 @@ from octcube_core.phantom.retina import (
 
 Voxels = NDArray[np.float32]
 SLAB = 16
+REACH = 1.25  # radii at which a blob's soft edge ends
 SHADED = (
     "inl",
     "opl",
@@ -74,7 +75,8 @@ def render(
     for blob in lesions.blobs:
         _add_blob(light, retina, blob, step, mask_of(blob.disease))
     for region in lesions.regions:
-        _fill(mask_of(region.disease), region.top / step, region.bottom / step, region.where)
+        top, bottom = region.top(retina) / step, region.bottom(retina) / step
+        _fill(mask_of(region.disease), top, bottom, region.where)
     voxels = _acquire(light, retina, device, rng)
     return voxels, {
         name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()
@@ -139,9 +141,10 @@ def _add_blob(
     radii = np.array(
         [blob.half_height_um / step, max(blob.radius_mm / pitch_z, 0.6), blob.radius_mm / pitch_x]
     )
-    centre = np.array([centre_um / step, row, column])
-    low = np.clip(np.floor(centre - radii - 1).astype(int), 0, light.shape)
-    high = np.clip(np.ceil(centre + radii + 2).astype(int), 0, light.shape)
+    centre = np.array([centre_um / step - 0.5, row, column])  # voxel i is centred at i + 0.5 steps
+    reach = REACH * radii
+    low = np.clip(np.floor(centre - reach).astype(int), 0, light.shape)
+    high = np.clip(np.ceil(centre + reach).astype(int) + 1, 0, light.shape)
     if np.any(low >= high):
         return
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -150,10 +153,9 @@ def _add_blob(
         for a, b, c, r in zip(low, high, centre, radii, strict=True)
     ]
     d = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
-    inside = np.clip((1.25 - d) * 2, 0, 1).astype(np.float32)
+    inside = np.clip((REACH - d) * 2, 0, 1).astype(np.float32)
     light[box] += inside * (blob.value - light[box])
-    if blob.is_lesion:
-        mask[box] |= d <= 1.15
+    mask[box] |= d <= 1.15
     if blob.shadow < 1:
         shade = 1 - (1 - blob.shadow) * inside.max(axis=0)
         light[high[0] :, box[1], box[2]] *= shade

@@ -116,7 +116,9 @@ class Retina:
         return self.x.shape[0], self.x.shape[1]
 
     def top(self, layer: str) -> Map:
-        """Depth of a layer's upper boundary in micrometres, shape (bscan, width)."""
+        """Depth of a layer's upper boundary (or of 'bruch') in micrometres, shape (bscan, width)."""
+        if layer == "bruch":
+            return self.bruch
         below = LAYERS[LAYERS.index(layer) :]
         return np.asarray(self.bruch - np.sum([self.thickness[name] for name in below], axis=0))
 

@@ -107,6 +107,25 @@ def test_a_run_may_start_from_a_model(tmp_path):
         FinetuneTask(larger, start_from=str(path))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("--data.labels=[AMD,DME,POAG,ERM/MH,DR,PVD,CRAO/CRVO,RNV]", "DME, AMD, POAG"),
+        ("--data.batch_size=64", "fewer than a batch of 64"),
+        ("--resume=nowhere.ckpt", "no training checkpoint nowhere.ckpt"),
+        ("--model.card.architecture.grid=[4,2,4]", r"(12, 64, 64)"),
+        ("--model.card.architecture.outputs=8", "need 16 outputs"),
+        ("--model.lesion_gain=[1,2,3]", "lesion_gain"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(small_store, tmp_path, capsys, wrong, sentence):
+    exported = tmp_path / "model.safetensors"
+    arguments = ["finetune", f"--config={CONFIG}", f"--data.store={small_store}", *SHRUNK]
+    assert main([*arguments, f"--export={exported}", wrong]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not exported.exists()
+
+
 def test_errors_are_one_line(capsys, tmp_path):
     assert main(["no-such-command"]) == 2
     assert main(["finetune", f"--config={CONFIG}", f"--data.store={tmp_path}", *SHRUNK]) == 2

@@ -8,8 +8,9 @@ import pytest
 from octcube_core.errors import InputError
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.preprocess import resize_volume
+from train.__main__ import main
 from train.data.phantoms import TRAINING_EYES, lesion_bits, make_store
-from train.data.store import MANIFEST, VolumeStore
+from train.data.store import MANIFEST, VolumeStore, new_store
 from train.data.volumes import VolumeDataset
 
 
@@ -27,7 +28,9 @@ def test_a_row_is_the_eye_as_the_model_would_see_it(small_store):
 def test_splits_are_disjoint_and_reproducible(small_store):
     manifest = VolumeStore.open(small_store).manifest
     assert manifest["split"].value_counts().to_dict() == {"train": 37, "validation": 3}
-    assert manifest["patient"].is_unique
+    expected = np.random.default_rng(5).permutation(40)[:3]
+    chosen = manifest.index[manifest["split"] == "validation"]
+    assert sorted(chosen) == sorted(expected.tolist())
 
 
 def test_the_smallest_lesion_survives_shrinking():
@@ -41,13 +44,34 @@ def test_the_smallest_lesion_survives_shrinking():
 
 
 def test_a_store_is_never_overwritten(small_store):
-    with pytest.raises(InputError, match="already holds a store"):
+    with pytest.raises(InputError, match="exists already"):
         make_store(small_store, count=2, size=(12, 64, 64), seed=1, workers=1)
 
 
 def test_an_unfinished_store_is_refused(small_store, tmp_path):
     with pytest.raises(InputError, match=f"no {MANIFEST}"):
         VolumeStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--n=0"], ["--n=-3"], ["--seed=-1"], ["--workers=0"], ["--size", "0", "8", "8"]]
+)
+def test_bad_arguments_are_one_line_and_leave_nothing(wrong, tmp_path, capsys):
+    arguments = ["phantoms", "--out", str(tmp_path / "eyes"), "--n", "2", *wrong]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("train: error:")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_run_leaves_nothing(tmp_path):
+    def fail_in_the_middle():
+        with new_store(tmp_path / "eyes", 4, (3, 16, 16)) as folder:
+            assert (folder / "volumes.zarr").is_dir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_in_the_middle()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_label_is_named(small_store):

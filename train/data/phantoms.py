@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
+from octcube_core.errors import InputError
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
 from octcube_core.preprocess import resize_volume
-from train.data.store import GROUP, SHARD, create_store, write_manifest
+from train.data.store import GROUP, SHARD, new_store, write_manifest
 
-# Seeds are (purpose, seed, number), so that no purpose ever meets another's eyes.
-TRAINING_EYES = 1
-BENCHMARK_EYES = 2
+# Seeds are (purpose, seed, number), so that no purpose ever meets another's eyes, nor the seeds that people type.
+TRAINING_EYES = 0x0C7C_0001
+BENCHMARK_EYES = 0x0C7C_0002
 VALIDATION_SHARE = 0.08
 
 
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args(argv)
+    if arguments.n < 1 or arguments.workers < 1 or arguments.seed < 0 or min(arguments.size) < 1:
+        raise InputError("--n, --workers and --size must be at least 1, and --seed not negative.")
     make_store(arguments.out, arguments.n, tuple(arguments.size), arguments.seed, arguments.workers)
 
 
@@ -50,7 +53,13 @@ def make_store(
     folder: Path, count: int, size: tuple[int, int, int], seed: int, workers: int
 ) -> None:
     """Make ``count`` synthetic eyes in parallel, a shard per job, and the manifest."""
-    create_store(folder, count, size)
+    with new_store(folder, count, size) as unfinished:
+        write_manifest(unfinished, _make_shards(unfinished, count, size, seed, workers))
+
+
+def _make_shards(
+    folder: Path, count: int, size: tuple[int, int, int], seed: int, workers: int
+) -> pd.DataFrame:
     firsts = range(0, count, SHARD)
     job = partial(_make_shard, folder=folder, count=count, size=size, seed=seed)
     # Spawned, as a fork of a process with running threads can hang.
@@ -60,7 +69,7 @@ def make_store(
     chosen = np.random.default_rng(seed).permutation(count)[: round(count * VALIDATION_SHARE)]
     rows["split"] = "train"
     rows.loc[chosen, "split"] = "validation"
-    write_manifest(folder, rows)
+    return rows
 
 
 def _make_shard(

@@ -6,6 +6,10 @@ the same layout and holds the lesion masks as bits, bit k for disease k.
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,31 +25,36 @@ GROUP = "volumes.zarr"
 MANIFEST = "manifest.parquet"
 
 
-def create_store(folder: Path, count: int, shape: tuple[int, int, int]) -> zarr.Group:
-    """Make an empty store of ``count`` volumes; InputError if one is there already."""
-    if (folder / GROUP).exists() or (folder / MANIFEST).exists():
-        raise InputError(
-            f"{folder} already holds a store; choose another folder or delete it first."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    group = zarr.open_group(folder / GROUP, mode="w", zarr_format=3)
-    for name in ("volumes", "lesions"):
-        group.create_array(
-            name,
-            shape=(count, *shape),
-            dtype="uint8",
-            chunks=(1, *shape),
-            shards=(SHARD, *shape),
-            compressors=zarr.codecs.ZstdCodec(level=1),
-        )
-    return group
+@contextmanager
+def new_store(folder: Path, count: int, shape: tuple[int, int, int]) -> Iterator[Path]:
+    """Give a hidden folder with an empty store of ``count`` volumes; it becomes ``folder`` when the block ends well.
+
+    After an error or an interrupt nothing is left. Raises InputError if ``folder`` exists already.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already; choose another folder or delete it first.")
+    unfinished = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        group = zarr.open_group(unfinished / GROUP, mode="w", zarr_format=3)
+        for name in ("volumes", "lesions"):
+            group.create_array(
+                name,
+                shape=(count, *shape),
+                dtype="uint8",
+                chunks=(1, *shape),
+                shards=(SHARD, *shape),
+                compressors=zarr.codecs.ZstdCodec(level=1),
+            )
+        yield unfinished
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_manifest(folder: Path, rows: pd.DataFrame) -> None:
-    """Write the manifest last: a store without one is unfinished."""
-    unfinished = folder / (MANIFEST + ".tmp")
-    rows.to_parquet(unfinished, index=False)
-    unfinished.replace(folder / MANIFEST)
+    """Write the manifest, without which a store counts as unfinished."""
+    rows.to_parquet(folder / MANIFEST, index=False)
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,13 @@ class VolumeData(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the store."""
         opened = VolumeStore.open(Path(self.store))
+        self.input_shape = opened.volumes.shape[1:]
         self.training = VolumeDataset(opened, "train", self.labels)
         self.validation = VolumeDataset(opened, "validation", self.labels)
+        if len(self.training) < self.batch_size:
+            raise InputError(
+                f"{self.store} has {len(self.training)} training volumes, fewer than a batch of {self.batch_size}."
+            )
 
     def _loader(
         self, dataset: VolumeDataset, **options: Any

@@ -57,7 +57,8 @@ def measure(
     Returns
     -------
     dict
-        ``mean_auroc``, ``mean_auprc``, ``pointing`` (mean hit rate over the focal diseases) and, per disease,
+        ``mean_auroc``, ``mean_auprc``, ``pointing`` (hit rate, pooled over the focal
+        diseases and eyes) and, per disease,
         AUROC, AUPRC, prevalence and, over the eyes that have it, the pointing game's hit rate and its chance
         level (the share of tokens that touch the lesion). A figure that these eyes cannot give is None.
     """

@@ -52,6 +52,7 @@ class FinetuneTask(L.LightningModule):
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
+        _check_recipe(card, lesion_gain)
         self.save_hyperparameters(ignore=["card", "augment"])
         self.model = OCTCubeClassifier(card)
         if start_from is not None:
@@ -151,6 +152,16 @@ class FinetuneTask(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def _check_recipe(card: ModelCard, lesion_gain: Sequence[float]) -> None:
+    shape, diseases = card.architecture, len(card.labels)
+    if shape.outputs != 2 * diseases:
+        raise InputError(f"{diseases} labels need {2 * diseases} outputs, not {shape.outputs}.")
+    if shape.embed_dim % shape.num_heads:
+        raise InputError(f"embed_dim {shape.embed_dim} is no multiple of {shape.num_heads} heads.")
+    if len(lesion_gain) not in (1, diseases):
+        raise InputError(f"lesion_gain needs one value, or one for each of {diseases} labels.")
 
 
 def lesion_targets(
