@@ -73,7 +73,7 @@ def draw_montage(exam: Exam, analysis: Analysis) -> Image.Image:
     canvas = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     _write(draw, (MARGIN, 8), f"{analysis.card.title}  ·  {DISCLAIMER}", 20, size[0], TEXT)
-    _write(draw, (MARGIN, 36), _proportions(exam), 14, size[0], FAINT)
+    _write(draw, (MARGIN, 36), _proportions(exam, analysis.method), 14, size[0], FAINT)
     for row, (score, bscans) in enumerate(panels):
         for column, bscan in enumerate(bscans):
             left = MARGIN + column * (width + MARGIN)
@@ -98,8 +98,8 @@ def _caption(exam: Exam, score: DiseaseScore, bscan: int) -> str:
     )
 
 
-def _proportions(exam: Exam) -> str:
-    """What the picture's proportions are, the eye, and what has not been found."""
+def _proportions(exam: Exam, method: str) -> str:
+    """The eye, the proportions of the picture, and what the colour is."""
     _, axial, lateral = exam.volume.spacing_mm
     known = axial is not None and lateral is not None
     facts = ["true proportions" if known else "spacing unknown: square pixels"]
@@ -107,7 +107,7 @@ def _proportions(exam: Exam) -> str:
         facts.insert(0, exam.laterality)
     if exam.format == "synthetic":
         facts.insert(0, "synthetic eye")
-    return "  ·  ".join([*facts, "colour: saliency, scaled per volume"])
+    return "  ·  ".join([*facts, f"colour: {method}, scaled per volume"])
 
 
 def _grey(volume: OCTVolume, bscan: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from octcube_core.phantom.lesions import Blob, Footprint, Lesions, Region, depth_of
-from octcube_core.phantom.retina import Map, Retina, smooth_field
+from octcube_core.phantom.retina import NEUROSENSORY, Map, Retina, smooth_field
 
 INNER = ("rnfl", "gcl", "ipl", "inl")
 
@@ -162,18 +162,7 @@ def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) ->
     distance = retina.distance(*rng.normal(0, 0.05, 2))
     hole = _plateau(distance, radius, 0.08)
     cuff = _bump(distance - radius - 0.2, 0.2) * (1 - hole)
-    for layer in (
-        "rnfl",
-        "gcl",
-        "ipl",
-        "inl",
-        "opl",
-        "onl",
-        "elm",
-        "inner_segments",
-        "ellipsoid",
-        "outer_segments",
-    ):
+    for layer in NEUROSENSORY:
         retina.thickness[layer] = retina.thickness[layer] * (1 - hole)
     retina.thickness["onl"] = retina.thickness["onl"] + 45 * cuff
     retina.thickness["inl"] = retina.thickness["inl"] + 25 * cuff

@@ -23,18 +23,7 @@ from octcube_core.phantom.retina import (
 Voxels = NDArray[np.float32]
 SLAB = 16
 REACH = 1.25  # radii at which a blob's soft edge ends
-SHADED = (
-    "inl",
-    "opl",
-    "onl",
-    "elm",
-    "inner_segments",
-    "ellipsoid",
-    "outer_segments",
-    "rpe",
-    "drusen",
-    *BELOW,
-)
+SHADED = (*LAYERS[LAYERS.index("inl") :], *BELOW)  # what lies below the retinal vessels
 
 
 @dataclass(frozen=True)

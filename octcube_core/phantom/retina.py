@@ -43,6 +43,7 @@ LAYERS = (
     "rpe",
     "drusen",
 )
+NEUROSENSORY = LAYERS[LAYERS.index("rnfl") : LAYERS.index("subretinal_fluid")]
 BELOW = ("choriocapillaris", "choroid", "sclera")
 
 REFLECTIVITY = {

@@ -92,6 +92,7 @@ def test_captions_name_disease_probability_bscan_model_and_the_disclaimer(
     assert "toy 1.2 (synthetic)" in header
     assert "Research use only; not for diagnosis" in header
     assert "OS" in proportions
+    assert "colour: Grad-CAM++" in proportions
     assert captions[0].startswith("DME 0.91 (present)")  # the most probable first
     assert "B-scan 7 of 8" in captions[0]
     assert captions[3].startswith("AMD 0.45")
