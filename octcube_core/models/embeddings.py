@@ -10,6 +10,14 @@ from octcube_core.errors import InputError
 from octcube_core.token_grid import Triple
 
 
+def split_cubes(volume: torch.Tensor, cube: Triple) -> torch.Tensor:
+    """Cut (batch, frames, height, width) into cubes: (batch, tokens, voxels), both in the order (z, row, column)."""
+    (cz, cy, cx), batch = cube, volume.shape[0]
+    z, y, x = (size // c for size, c in zip(volume.shape[1:], cube, strict=True))
+    cubes = volume.reshape(batch, z, cz, y, cy, x, cx).permute(0, 1, 3, 5, 2, 4, 6)
+    return cubes.reshape(batch, z * y * x, cz * cy * cx)
+
+
 class CubeEmbedding(nn.Module):
     """Linear embedding of non-overlapping cubes of a volume.
 
@@ -33,11 +41,9 @@ class CubeEmbedding(nn.Module):
         return z, y, x
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        z, y, x = self.grid(tuple(volume.shape[2:]))
-        cz, cy, cx = self.cube
+        self.grid(tuple(volume.shape[2:]))  # refuses what the cube does not divide
         # A strided convolution without overlap is a matrix product, which is much faster on a CPU.
-        cubes = volume.reshape(-1, z, cz, y, cy, x, cx).permute(0, 1, 3, 5, 2, 4, 6)
-        flat = cubes.reshape(volume.shape[0], z * y * x, cz * cy * cx)
+        flat = split_cubes(volume.squeeze(1), self.cube)
         return F.linear(flat, self.weight.flatten(1), self.bias)
 
 

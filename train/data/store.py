@@ -6,8 +6,6 @@ the same layout and holds the lesion masks as bits, bit k for disease k.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from octcube_core.errors import InputError
+from octcube_core.export import result_folder
 
 SHARD = 32
 GROUP = "volumes.zarr"
@@ -33,9 +32,7 @@ def new_store(folder: Path, count: int, shape: tuple[int, int, int]) -> Iterator
     """
     if folder.exists():
         raise InputError(f"{folder} exists already; choose another folder or delete it first.")
-    unfinished = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        unfinished.mkdir(parents=True)
+    with result_folder(folder) as unfinished:
         group = zarr.open_group(unfinished / GROUP, mode="w", zarr_format=3)
         for name in ("volumes", "lesions"):
             group.create_array(
@@ -47,9 +44,6 @@ def new_store(folder: Path, count: int, shape: tuple[int, int, int]) -> Iterator
                 compressors=zarr.codecs.ZstdCodec(level=1),
             )
         yield unfinished
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_manifest(folder: Path, rows: pd.DataFrame) -> None:

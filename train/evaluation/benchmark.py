@@ -101,9 +101,8 @@ def measure(
 
 def _exams(count: int, seed: int) -> Iterator[SyntheticExam]:
     """The benchmark's eyes, one at a time, the next ones made meanwhile by another process."""
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # a fork of a process with torch's threads can hang
+    # Spawned, as a fork of a process with torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         ahead = [pool.submit(make_exam, (BENCHMARK_EYES, seed, n)) for n in range(min(3, count))]
         for number in range(count):

@@ -15,6 +15,7 @@ from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecis
 from octcube_core.checkpoints import load_model
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
+from octcube_core.models.embeddings import split_cubes
 from octcube_core.models.heads import disease_probabilities
 from octcube_core.models.octcube import OCTCubeClassifier
 from train.data.augment import Augment
@@ -180,9 +181,6 @@ def lesion_targets(
     -------
     float tensor, shape (batch, tokens, diseases)
     """
-    batch, *sizes = lesions.shape
-    (z, y, x), (cz, cy, cx) = (size // c for size, c in zip(sizes, cube, strict=True)), cube
-    cubes = lesions.reshape(batch, z, cz, y, cy, x, cx).permute(0, 1, 3, 5, 2, 4, 6)
-    cubes = cubes.reshape(batch, z * y * x, cz * cy * cx)
+    cubes = split_cubes(lesions, cube)
     voxels = torch.stack([((cubes >> k) & 1).sum(-1) for k in range(diseases)], dim=-1)
-    return (voxels / (cz * cy * cx * full_share)).clamp_(max=1)
+    return (voxels / (cubes.shape[-1] * full_share)).clamp_(max=1)
