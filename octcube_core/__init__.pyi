@@ -3,7 +3,7 @@ from .analysis import analyze
 from .checkpoints import load_model
 from .errors import AnalysisCancelled, CheckpointError, ExamReadError, InputError, OCTCubeError
 from .exam import BScanLocations, EnFaceImage, Exam, OCTVolume
-from .readers import read_exam
+from .readers import ExamEntry, find_exams, read_exam, read_exams
 from .results import Analysis, DiseaseScore
 
 __version__: str
@@ -16,12 +16,15 @@ __all__ = [
     "DiseaseScore",
     "EnFaceImage",
     "Exam",
+    "ExamEntry",
     "ExamReadError",
     "InputError",
     "OCTCubeError",
     "OCTVolume",
     "analyze",
+    "find_exams",
     "load_model",
     "phantom",
     "read_exam",
+    "read_exams",
 ]

@@ -1,66 +1,34 @@
 """Any supported OCT file or folder -> `Exam`.
 
-Formats are told apart by their content; the suffix matters only where a format has no signature.
-Each format has one module with ``read(path) -> Exam``, imported when a file of it is opened, so
-that importing this package loads no image library.
+Each format has one module, imported when a file of it is opened, so that importing this package loads no image
+library; `octcube_core.readers.formats` lists them.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, cast
 
-from octcube_core.errors import ExamReadError
+from octcube_core.errors import ExamReadError, InputError
 from octcube_core.exam import Exam
+from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import reading
+from octcube_core.readers.formats import FORMATS, Format, claims_a_format, find_format
+from octcube_core.readers.options import ReadOptions
 
-__all__ = ["detect_format", "read_exam"]
+__all__ = ["ExamEntry", "detect_format", "find_exams", "read_exam", "read_exams"]
 
-_HEAD_BYTES = 132  # up to the end of DICOM's signature
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_IMAGE = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
-_CLAIMING_SUFFIXES = {".dcm", ".dicom", ".tif", ".tiff", ".npy", ".png", ".jpg", ".jpeg", ".bmp"}
+_NAMED = 5  # exams of a folder that an error lists
 
 
 class _ReaderModule(Protocol):
-    def read(self, path: Path) -> Exam: ...
+    def read(self, path: Path, options: ReadOptions) -> Exam: ...
 
-
-@dataclass(frozen=True)
-class _Format:
-    name: str
-    module: str
-    matches: Callable[[bytes, Path], bool]
-
-
-def _is_dicom(head: bytes, path: Path) -> bool:
-    if head[128:132] == b"DICM":
-        return True
-    # Some exports lack the preamble and start with group 0002 or 0008, little endian.
-    return path.suffix.lower() in (".dcm", ".dicom") and head[:2] in (b"\x02\0", b"\x08\0")
-
-
-_FORMATS = (
-    _Format("DICOM", "dicom", _is_dicom),
-    _Format("TIFF", "tiff", lambda head, _: head.startswith(_TIFF)),
-    _Format("NumPy", "numpy_file", lambda head, _: head.startswith(b"\x93NUMPY")),
-    _Format("image", "image", lambda head, _: head.startswith(_IMAGE)),
-)
-_FOLDER = _Format("folder", "folder", lambda _head, path: path.is_dir())
-
-
-def _find_format(path: Path) -> _Format | None:
-    if path.is_dir():
-        return _FOLDER
-    if not path.is_file():
-        return None  # a pipe or a device would block
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    return next((entry for entry in _FORMATS if entry.matches(head, path)), None)
+    def entries(self, path: Path, options: ReadOptions) -> Iterator[ExamEntry]: ...
 
 
 def detect_format(path: str | os.PathLike[str]) -> str | None:
@@ -69,19 +37,32 @@ def detect_format(path: str | os.PathLike[str]) -> str | None:
     A folder is always 'folder', whatever it holds. Never raises: an unreadable path gives None.
     """
     try:
-        found = _find_format(Path(path).expanduser())
+        found = find_format(Path(path).expanduser())
     except (OSError, ValueError, RuntimeError):
         return None
     return found.name if found else None
 
 
-def read_exam(path: str | os.PathLike[str]) -> Exam:
+def read_exam(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+    exam: int | None = None,
+) -> Exam:
     """Read one eye's exam.
 
     Parameters
     ----------
     path : str or path
-        A DICOM, TIFF or OME-TIFF, NumPy (.npy) or image file, or a folder of B-scan images.
+        A file or folder of one of the formats that ``octcube formats`` lists.
+    axes : str, optional
+        Order of the axes in the file, for formats that do not state it: a permutation of 'zyx' (B-scan, depth,
+        width).
+    shape : tuple of 3 int, optional
+        Number of (B-scans, depth samples, A-scans per B-scan), for raw files that do not state it.
+    exam : int, optional
+        Which of several exams, counted from 1 in the order of `find_exams`.
 
     Returns
     -------
@@ -92,32 +73,124 @@ def read_exam(path: str | os.PathLike[str]) -> Exam:
     Raises
     ------
     ExamReadError
-        If the path is missing, unreadable, damaged or of no supported format, in one sentence.
+        If the path is missing, unreadable, damaged, of no supported format, or holds several exams of which none was
+        chosen, in one sentence.
+    InputError
+        If an option is wrong or does not apply to the format.
     """
     path = Path(path)
+    found = find_exams(path, axes=axes, shape=shape)
+    if exam is None:
+        return _read(_only(path, list(islice(found, _NAMED + 1))))
+    if exam < 1:
+        raise InputError("Exams are counted from 1.")
+    chosen = next(islice(found, exam - 1, None), None)
+    if chosen is None:
+        raise InputError(f"{path.name} holds fewer than {exam} exams.")
+    return _read(chosen)
+
+
+def read_exams(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+    on_error: Callable[[ExamEntry, ExamReadError], None] | None = None,
+) -> Iterator[Exam]:
+    """Read every exam of a file or folder, one at a time, in the order of `find_exams`.
+
+    Parameters
+    ----------
+    path, axes, shape
+        As for `read_exam`.
+    on_error : callable of (entry, error), optional
+        Told of an exam that cannot be read, after which the others follow; without it the error is raised.
+    """
+    for entry in find_exams(path, axes=axes, shape=shape):
+        try:
+            exam = _read(entry)
+        except ExamReadError as error:
+            if on_error is None:
+                raise
+            on_error(entry, error)
+        else:
+            yield exam
+
+
+def find_exams(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    shape: tuple[int, int, int] | None = None,
+) -> Iterator[ExamEntry]:
+    """List the exams in a file or folder without decoding them, one at a time, in natural order of their names.
+
+    Raises
+    ------
+    ExamReadError
+        If the path is missing, unreadable or of no supported format.
+    InputError
+        If an option is wrong or does not apply to the format.
+    """
+    path = Path(path)
+    options = ReadOptions(axes, shape)
     with reading(path, "an OCT exam"):
         path = path.expanduser()
         if path.name in ("", ".."):
             path = path.resolve()  # '.' has no name to tell the user
         if not path.exists():
             raise ExamReadError(f"{path} does not exist; check the path.")
-        found = _find_format(path)
+        found = find_format(path)
         if found is None:
             raise ExamReadError(_unknown_format(path))
-        module = importlib.import_module(f"{__name__}.{found.module}")
+        _check_options(path, found, options)
+        yield from _entries(path, found, options)
+
+
+def _entries(path: Path, found: Format, options: ReadOptions) -> Iterator[ExamEntry]:
+    module = cast(_ReaderModule, importlib.import_module(f"{__name__}.{found.module}"))
+    if found.several:
+        yield from module.entries(path, options)
+    else:
+        yield ExamEntry(path, found.name, lambda: module.read(path, options))
+
+
+def _read(entry: ExamEntry) -> Exam:
+    with reading(entry.path, "an OCT exam"):
         try:
-            return cast(_ReaderModule, module).read(path)
+            return entry.produce()
         except ExamReadError as error:
-            if path.name in str(error):
+            if entry.path.name in str(error):
                 raise
-            raise ExamReadError(f"{path.name}: {error}") from None
+            raise ExamReadError(f"{entry.path.name}: {error}") from None
     raise AssertionError("unreachable")
+
+
+def _only(path: Path, found: list[ExamEntry]) -> ExamEntry:
+    if not found:
+        raise ExamReadError(f"{path.name} holds no OCT exam; open the folder or file of one.")
+    if len(found) == 1:
+        return found[0]
+    number = str(len(found)) if len(found) <= _NAMED else f"more than {_NAMED}"
+    names = ", ".join(f"{index} = {entry.name}" for index, entry in enumerate(found[:_NAMED], 1))
+    raise ExamReadError(
+        f"{path.name} holds {number} exams; choose one by its number ({names}) or open it by itself."
+    )
+
+
+def _check_options(path: Path, found: Format, options: ReadOptions) -> None:
+    for name in ("axes", "shape"):
+        takes = found.several or name in found.options
+        if getattr(options, name) is not None and not takes:
+            raise InputError(
+                f"{path.name} is a {found.name} file, which states its own {name}; leave the option out."
+            )
 
 
 def _unknown_format(path: Path) -> str:
     if path.is_file() and path.stat().st_size == 0:
         return f"{path.name} is empty; export or copy it again."
-    supported = "a DICOM, TIFF, OME-TIFF, NumPy (.npy) or image file, or a folder of B-scan images"
-    if path.suffix.lower() in _CLAIMING_SUFFIXES:
-        return f"{path.name} is no {path.suffix} file inside, whatever its name; open {supported}."
-    return f"{path.name} is of a format that is not supported; open {supported}."
+    if claims_a_format(path):
+        return f"{path.name} is no {path.suffix} file inside, whatever its name; export or copy it again."
+    files = ", ".join(entry.files for entry in FORMATS)
+    return f"{path.name} is of a format that is not supported; open one of {files}, or a folder."

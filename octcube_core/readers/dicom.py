@@ -30,6 +30,7 @@ from octcube_core.readers.failures import (
     spacing_warnings,
 )
 from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 _FUNDUS_OR_RESULT = {
     uid.OphthalmicPhotography8BitImageStorage,
@@ -42,7 +43,7 @@ _FUNDUS_OR_RESULT = {
 _LATERALITY: dict[str, Laterality] = {"R": "OD", "L": "OS"}
 
 
-def read(path: Path) -> Exam:
+def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """Read a DICOM file as a volume of shape (frames, rows, columns).
 
     ``value_range`` follows Bits Stored; MONOCHROME1 is inverted so that bright is reflective.

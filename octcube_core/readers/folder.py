@@ -35,13 +35,14 @@ from octcube_core.readers.failures import (
 from octcube_core.readers.folder_meta import META_FILE, FolderMeta, read_meta
 from octcube_core.readers.image import read_header, read_pixels
 from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 _ENFACE: dict[str, Modality] = {"ir": "IR", "faf": "FAF"}
 _LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
-def read(path: Path) -> Exam:
+def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """Read a folder of B-scan images.
 
     Returns

@@ -18,6 +18,7 @@ from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.readers.failures import COLOURED_BSCANS, NO_SPACING, reading
 from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _BITS = {"I": 32, "F": 32}
@@ -62,7 +63,7 @@ def read_pixels(path: Path) -> NDArray[Any]:
         return np.asarray(image.convert(mode) if mode else image)
 
 
-def read(path: Path) -> Exam:
+def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """Read a single picture as an exam of one B-scan."""
     read_header(path)
     pixels = read_pixels(path)

@@ -29,6 +29,7 @@ from octcube_core.readers.failures import (
     spacing_warnings,
 )
 from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 _MM_PER_UNIT = {
     "nm": 1e-6,
@@ -53,7 +54,7 @@ _FIRST_PRIVATE_TAG = 32768  # a vendor's broken private tag does no harm
 _Spacing3 = tuple[Spacing, Spacing, Spacing]
 
 
-def read(path: Path) -> Exam:
+def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """Read a TIFF stack as a volume of shape (pages, rows, columns).
 
     Raises

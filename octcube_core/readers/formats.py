@@ -1,0 +1,129 @@
+"""The formats that can be read, and how a file shows which it is.
+
+A format is told by its content; the suffix matters only where a format has no signature. To add one, write a module
+with ``read(path, options) -> Exam`` and add a row here. A format that may hold several exams has ``entries(path,
+options) -> Iterator[ExamEntry]`` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAD_BYTES = 4096
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_IMAGE = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM")
+_DICOMDIR_CLASS = b"1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+    module : str
+        Below `octcube_core.readers`.
+    files : str
+        Names of its files, for a person.
+    gives : str
+        What of an exam such a file states, for a person.
+    matches : callable of (first bytes, path) -> bool
+    suffixes : tuple of str
+        Lower-case endings that claim this format.
+    several : bool
+        Whether the module has ``entries``.
+    options : frozenset of str
+        The fields of `ReadOptions` that it takes.
+    extra : str
+        The extra of this package that brings its library; empty if none is needed.
+    """
+
+    name: str
+    module: str
+    files: str
+    gives: str
+    matches: Callable[[bytes, Path], bool]
+    suffixes: tuple[str, ...] = ()
+    several: bool = False
+    options: frozenset[str] = frozenset()
+    extra: str = ""
+
+
+def _starts(*signatures: bytes) -> Callable[[bytes, Path], bool]:
+    return lambda head, _path: head.startswith(signatures)
+
+
+def _is_dicom(head: bytes, path: Path) -> bool:
+    if head[128:132] == b"DICM":
+        return True
+    # Some exports lack the preamble and start with group 0002 or 0008, little endian.
+    return path.suffix.lower() in (".dcm", ".dicom") and head[:2] in (b"\x02\0", b"\x08\0")
+
+
+def _is_dicomdir(head: bytes, path: Path) -> bool:
+    return head[128:132] == b"DICM" and (
+        _DICOMDIR_CLASS in head[:512] or path.name.upper() == "DICOMDIR"
+    )
+
+
+FORMATS = (
+    Format(
+        "DICOM",
+        "dicom",
+        ".dcm and others",
+        "OCT with its fundus image, spacing, eye, device, places of the B-scans",
+        _is_dicom,
+        (".dcm", ".dicom"),
+    ),
+    Format(
+        "TIFF",
+        "tiff",
+        ".tif, .ome.tif",
+        "OCT, spacing where stated",
+        _starts(*_TIFF),
+        (".tif", ".tiff"),
+    ),
+    Format("NumPy", "numpy_file", ".npy", "OCT", _starts(b"\x93NUMPY"), (".npy",)),
+    Format(
+        "image",
+        "image",
+        ".png, .jpg, .bmp",
+        "one B-scan",
+        _starts(*_IMAGE),
+        (".png", ".jpg", ".jpeg", ".bmp"),
+    ),
+)
+FOLDER = Format(
+    "folder",
+    "tree",
+    "a folder",
+    "B-scan images with ir.png, faf.png and meta.json; or exams of any format",
+    lambda _head, path: path.is_dir(),
+    several=True,
+)
+
+
+def find_format(path: Path) -> Format | None:
+    """The format of a file or folder, or None if it is none of ours.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    if path.is_dir():
+        return FOLDER
+    if not path.is_file():
+        return None  # a pipe or a device would block
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return next((entry for entry in FORMATS if entry.matches(head, path)), None)
+
+
+def claims_a_format(path: Path) -> bool:
+    """Whether the suffix is one of a format that can be read."""
+    return any(path.suffix.lower() in entry.suffixes for entry in FORMATS)
