@@ -14,6 +14,11 @@ NO_SPACING = "The file states no voxel spacing; sizes are shown in pixels."
 COLOURED_BSCANS = "The B-scans are coloured; they are shown by their luminance."
 
 MAX_VOLUME_BYTES = 16 * 1024**3  # a damaged or hostile header must not exhaust the memory
+MAX_COMPRESSION = 50  # lossy OCT reaches 30
+UNSUSPICIOUS_BYTES = 256 * 1024**2  # a small volume may be blank, which compresses to nothing
+MEMORY_MAP_BYTES = (
+    512 * 1024**2
+)  # larger volumes stay on disk, where the format allows, and are paged in as shown
 
 _AXIS_SPACINGS = ("distance between B-scans", "axial spacing", "lateral spacing")
 
@@ -54,13 +59,31 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         ) from None
 
 
-def check_volume_bytes(path: Path, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a volume that no OCT device makes before memory is taken for it."""
-    claimed = math.prod(shape) * itemsize
-    if claimed > MAX_VOLUME_BYTES:
+def check_volume_bytes(
+    path: Path, shape: Sequence[int], itemsize: int, stored: int | None = None
+) -> None:
+    """Refuse a volume that no OCT device makes before memory is taken for it.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    shape, itemsize
+        What its header claims.
+    stored : int, optional
+        Bytes in which the voxels are stored, where they may be compressed.
+
+    Raises
+    ------
+    ExamReadError
+        If the volume is larger than any, or so much larger than its file that no compression of a scan explains it.
+    """
+    claimed = math.prod(int(size) for size in shape) * itemsize
+    bomb = stored is not None and claimed > max(UNSUSPICIOUS_BYTES, MAX_COMPRESSION * stored)
+    if claimed > MAX_VOLUME_BYTES or bomb:
         raise ExamReadError(
-            f"{path.name} claims to hold {claimed / 1024**3:.0f} GiB of voxels, more than any OCT "
-            "volume; it is damaged or no OCT file."
+            f"{path.name} claims to hold {claimed / 1024**3:.1f} GiB of voxels, more than such a file can hold; it is "
+            "damaged or no OCT file."
         )
 
 

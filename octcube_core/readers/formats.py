@@ -70,14 +70,54 @@ def _is_dicomdir(head: bytes, path: Path) -> bool:
     )
 
 
+def _is_heyex_xml(head: bytes, path: Path) -> bool:
+    return path.suffix.lower() == ".xml" and (b"<HEDX" in head or b"<\0H\0E\0D\0X" in head)
+
+
+def _has_suffix(*suffixes: str) -> Callable[[bytes, Path], bool]:
+    return lambda _head, path: path.name.lower().endswith(suffixes)
+
+
+_AXES = frozenset({"axes"})
+_WITH_FUNDUS = "OCT with its fundus image, spacing, eye, device, places of the B-scans"
+
 FORMATS = (
     Format(
-        "DICOM",
-        "dicom",
-        ".dcm and others",
-        "OCT with its fundus image, spacing, eye, device, places of the B-scans",
-        _is_dicom,
-        (".dcm", ".dicom"),
+        "DICOMDIR",
+        "dicom_series",
+        "DICOMDIR",
+        "all exams of a DICOM medium",
+        _is_dicomdir,
+        several=True,
+    ),
+    Format("DICOM", "dicom", ".dcm and others", _WITH_FUNDUS, _is_dicom, (".dcm", ".dicom")),
+    Format("Heidelberg vol", "heyex_vol", ".vol", _WITH_FUNDUS, _starts(b"HSF-OCT"), (".vol",)),
+    Format("Heidelberg XML", "heyex_xml", ".xml with its images", _WITH_FUNDUS, _is_heyex_xml),
+    Format(
+        "Heidelberg E2E",
+        "heyex_e2e",
+        ".e2e",
+        "OCT with its fundus image, axial spacing, eye, places of the B-scans; no lateral spacing",
+        _starts(b"CMDb"),
+        (".e2e",),
+        several=True,
+    ),
+    Format(
+        "Topcon",
+        "topcon",
+        ".fda, .fds",
+        "OCT with its fundus image, spacing, eye",
+        _starts(b"FOCTFDA", b"FOCTFDS"),
+        (".fda", ".fds"),
+    ),
+    Format(
+        "Zeiss Cirrus",
+        "cirrus_img",
+        ".img",
+        "OCT, eye and spacing by the name of the file",
+        _has_suffix(".img"),
+        (".img",),
+        options=frozenset({"shape"}),
     ),
     Format(
         "TIFF",
@@ -86,8 +126,47 @@ FORMATS = (
         "OCT, spacing where stated",
         _starts(*_TIFF),
         (".tif", ".tiff"),
+        options=_AXES,
     ),
-    Format("NumPy", "numpy_file", ".npy", "OCT", _starts(b"\x93NUMPY"), (".npy",)),
+    Format("NumPy", "numpy_file", ".npy", "OCT", _starts(b"\x93NUMPY"), (".npy",), options=_AXES),
+    Format(
+        "NumPy archive",
+        "numpy_archive",
+        ".npz",
+        "OCT, fundus images, spacing and eye where stored",
+        _has_suffix(".npz"),
+        (".npz",),
+        options=_AXES,
+    ),
+    Format(
+        "MATLAB",
+        "matlab",
+        ".mat",
+        "OCT, fundus image and what its variables state",
+        _has_suffix(".mat"),
+        (".mat",),
+        options=_AXES,
+    ),
+    Format(
+        "MetaImage",
+        "metaimage",
+        ".mhd, .mha",
+        "OCT, spacing",
+        _has_suffix(".mhd", ".mha"),
+        (".mhd", ".mha"),
+        options=_AXES,
+        extra="formats",
+    ),
+    Format(
+        "NIfTI",
+        "nifti",
+        ".nii, .nii.gz",
+        "OCT, spacing",
+        _has_suffix(".nii", ".nii.gz"),
+        (".nii",),
+        options=_AXES,
+        extra="formats",
+    ),
     Format(
         "image",
         "image",

@@ -8,11 +8,9 @@ import numpy as np
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume
-from octcube_core.readers.failures import NO_SPACING, reading
+from octcube_core.readers.failures import MEMORY_MAP_BYTES, NO_SPACING, reading
 from octcube_core.readers.intensity import display_intensities
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
-
-MEMORY_MAP_BYTES = 512 * 1024**2  # larger arrays stay on disk and are paged in as they are shown
 
 
 def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
