@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 HEADLESS := $(shell [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && echo yes)
 SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x768x24")
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test fuzz lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   open the viewer on a synthetic eye (without a display: write demo.png)"
 	@echo "make test   run the tests"
+	@echo "make fuzz   damage files of every format and see that each opens or is refused in one sentence"
 	@echo "make lint   check style, types and imports"
 	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
 	@echo "make clean  remove $(VENV), caches and demo.png, but no training runs"
@@ -33,6 +34,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(SCREEN) $(BIN)/python -m pytest
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check

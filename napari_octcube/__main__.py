@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+TABS = ("analysis", "localizer")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 
@@ -22,6 +23,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--demo", action="store_true", help="open a synthetic eye with two diseases and analyse it"
     )
+    parser.add_argument(
+        "--exam", type=int, metavar="N", help="which of several exams of PATH (default: ask)"
+    )
+    parser.add_argument(
+        "--tab", choices=TABS, default=TABS[0], help="tab of the dock to start with"
+    )
     parser.add_argument("--analyze", action="store_true", help="analyse the exam at once")
     parser.add_argument("--model", default="demo", help="name or file of the model (default: demo)")
     parser.add_argument(
@@ -30,6 +37,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     options = parser.parse_args(arguments)
     if options.demo and options.path:
         parser.error("give either PATH or --demo, not both")
+    if options.exam is not None and not options.path:
+        parser.error("--exam needs a PATH that holds several exams")
     if options.analyze and not (options.demo or options.path):
         parser.error("--analyze needs a PATH to an exam, or --demo")
     return options

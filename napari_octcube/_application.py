@@ -16,6 +16,8 @@ from PIL import Image as PillowImage
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_octcube.__main__ import TABS
+from napari_octcube._opening import reader_of
 from napari_octcube._widgets.dock import OCTCubeDock
 from octcube_core import phantom
 from octcube_core.exam import Exam
@@ -34,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     # the plugin's own dock, so that the plugin menu shows this one and opens no second
     _, dock = viewer.window.add_plugin_dock_widget("napari-octcube", "OCTCube")
     dock.session.model = options.model
+    dock.setCurrentIndex(TABS.index(options.tab))
     if options.analyze or options.demo:
         _analyze_first_exam(dock)
     screenshot = None
@@ -43,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
     if options.demo:
         dock.open_exam(demo_eye, "a synthetic eye")
     elif options.path is not None:
-        dock.open_path(options.path)
+        if options.exam is None and screenshot is None:
+            dock.open_path(options.path)
+        else:  # nobody is there to choose one
+            dock.open_exam(reader_of(options.path, options.exam), options.path.name)
     napari.run()
     dock.client.close()
     if screenshot is None:

@@ -16,20 +16,28 @@ from octcube_core.results import Analysis
 
 EXAM_KEY = "octcube_exam"
 AXIS_LABELS = ("B-scan", "depth", "width")
+NOT_TO_SCALE = "B-scan (not to scale)"
 UM_PER_MM = 1000.0
 OVERLAY_COLORMAP = "OCTCube saliency"
 
 
+def bscan_is_metric(exam: Exam) -> bool:
+    """Whether a B-scan can be drawn to scale: its axial and its lateral spacing are known."""
+    return None not in exam.volume.spacing_mm[1:]
+
+
 def world_spacing(exam: Exam, aspect: Aspect = "um") -> tuple[float, float, float]:
-    """Size of a voxel in world units: micrometres if the exam's spacing is known, else 1 pixel.
+    """Size of a voxel in world units: micrometres if the spacing within a B-scan is known, else 1 pixel.
 
     With aspect 'px' the depth is stretched until a B-scan's pixels are square. The other two axes keep their
-    micrometres, so that the en-face view and the horizontal scale bar stay true.
+    micrometres, so that the en-face view and the horizontal scale bar stay true. Where B-scans have no distance (a
+    circle, a star, or simply not stated) they lie as far apart as A-scans; that axis is labelled as not to scale.
     """
     z, y, x = exam.volume.spacing_mm
-    if z is None or y is None or x is None:
+    if y is None or x is None:
         return 1.0, 1.0, 1.0
-    return z * UM_PER_MM, (x if aspect == "px" else y) * UM_PER_MM, x * UM_PER_MM
+    across = x if z is None else z
+    return across * UM_PER_MM, (x if aspect == "px" else y) * UM_PER_MM, x * UM_PER_MM
 
 
 def depth_stretch(exam: Exam) -> float:
@@ -38,8 +46,15 @@ def depth_stretch(exam: Exam) -> float:
 
 
 def _units(exam: Exam) -> tuple[str, str, str]:
-    unit = "micrometer" if exam.volume.is_metric else "pixel"
+    # One for all axes, though B-scans may have no distance: napari 0.9 warns in every view that mixes units.
+    unit = "micrometer" if bscan_is_metric(exam) else "pixel"
     return unit, unit, unit
+
+
+def _axis_labels(exam: Exam) -> tuple[str, str, str]:
+    bscan, depth, width = AXIS_LABELS
+    to_scale = exam.volume.spacing_mm[0] is not None or exam.volume.shape[0] == 1
+    return (bscan if to_scale or not bscan_is_metric(exam) else NOT_TO_SCALE), depth, width
 
 
 def exam_name(exam: Exam) -> str:
@@ -57,7 +72,7 @@ def exam_layer_data(
         "name": name or exam_name(exam),
         "scale": world_spacing(exam, aspect),
         "units": _units(exam),
-        "axis_labels": AXIS_LABELS,
+        "axis_labels": _axis_labels(exam),
         "contrast_limits": exam.volume.black_white,
         "colormap": "gray",
         "interpolation2d": "linear",
@@ -122,7 +137,7 @@ def overlay_layer(exam: Exam, analysis: Analysis, disease: str, aspect: Aspect =
         scale=scale,
         translate=translate,
         units=_units(exam),
-        axis_labels=AXIS_LABELS,
+        axis_labels=_axis_labels(exam),
         contrast_limits=(0.0, 1.0),
         colormap=saliency_colormap(),
         interpolation2d="linear",

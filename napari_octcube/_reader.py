@@ -1,4 +1,8 @@
-"""napari's reader: File > Open, drag and drop, ``viewer.open``."""
+"""napari's reader: File > Open, drag and drop, ``viewer.open``.
+
+What a person opens is read in the background by the dock, which appears if it is not there. A script gets its layer
+at once: it calls from outside of Qt's event loop, or without one.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import napari
 from napari.utils.notifications import show_error
+from qtpy.QtCore import QCoreApplication, QThread
 
 import octcube_core
-from napari_octcube._arrivals import arrivals
+from napari_octcube._arrivals import Offer, arrivals
 from napari_octcube._layers import exam_layer_data
 from octcube_core.errors import OCTCubeError
 
@@ -23,8 +29,10 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 
 
 def read(path: str | Sequence[str]) -> list[LayerData]:
-    """Read an exam as layer data; if that fails, say why in a notification."""
+    """Read an exam as layer data, or leave it to the dock; if it cannot be read, say why in a notification."""
     one = Path(path if isinstance(path, str) else path[0])
+    if _is_called_by_a_person() and _dock_takes(one):
+        return NOTHING_TO_SHOW
     try:
         exam = octcube_core.read_exam(one)
     except OCTCubeError as error:
@@ -32,3 +40,20 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
         return NOTHING_TO_SHOW
     arrivals.announced.emit()
     return [exam_layer_data(exam)]
+
+
+def _is_called_by_a_person() -> bool:
+    application = QCoreApplication.instance()
+    if application is None or QThread.currentThread() is not application.thread():
+        return False
+    return QThread.currentThread().loopLevel() > 0
+
+
+def _dock_takes(path: Path) -> bool:
+    offer = Offer(path)
+    arrivals.offered.emit(offer)
+    viewer = napari.current_viewer()
+    if not offer.taken and viewer is not None:
+        viewer.window.add_plugin_dock_widget("napari-octcube", "OCTCube")
+        arrivals.offered.emit(offer)
+    return offer.taken

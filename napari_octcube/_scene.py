@@ -9,10 +9,11 @@ import napari
 import numpy as np
 from napari.layers import Image
 
-from napari_octcube._arrivals import arrivals
+from napari_octcube._arrivals import arrivals, is_in_use
 from napari_octcube._inference import Dispatch
 from napari_octcube._layers import (
     EXAM_KEY,
+    bscan_is_metric,
     exam_layer,
     overlay_data,
     overlay_layer,
@@ -30,6 +31,7 @@ class Scene:
 
     There is one exam at a time, the one whose layer came last: exams lie at the same place in the world and would
     share their sliders. One overlay layer shows the session's disease; choosing another swaps its data.
+    The viewer's slider and the session's B-scan follow each other.
 
     Parameters
     ----------
@@ -50,9 +52,13 @@ class Scene:
         arrivals.announced.connect(self._on_announced)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.point.connect(self._follow_slider)
+        viewer.dims.events.order.connect(self._update_scale_bar)
+        viewer.dims.events.ndisplay.connect(self._update_scale_bar)
         session.events.analysis.connect(self._update_overlay)
         session.events.disease.connect(self._update_overlay)
         session.events.aspect.connect(self._apply_aspect)
+        session.events.bscan.connect(self._follow_session)
         session.analysis_finished.connect(self._go_to_key_bscan)
         for layer in [layer for layer in viewer.layers if _exam_of(layer)]:
             self._adopt(layer)
@@ -69,6 +75,10 @@ class Scene:
         layers = self._viewer.layers
         layers.events.inserted.disconnect(self._on_inserted)
         layers.events.removed.disconnect(self._on_removed)
+        dims = self._viewer.dims
+        dims.events.point.disconnect(self._follow_slider)
+        dims.events.order.disconnect(self._update_scale_bar)
+        dims.events.ndisplay.disconnect(self._update_scale_bar)
 
     def add_exam(self, exam: Exam) -> None:
         """Show an exam as a new layer in place of the one before."""
@@ -78,12 +88,43 @@ class Scene:
     def go_to_bscan(self, index: int) -> None:
         """Move the viewer to a B-scan of the exam in view."""
         if self._session.exam is not None:
-            axis = self._viewer.dims.ndim - 3  # other layers may have brought more axes
-            self._viewer.dims.set_point(axis, index * world_spacing(self._session.exam)[0])
+            self._viewer.dims.set_point(
+                self._bscan_axis, index * world_spacing(self._session.exam)[0]
+            )
+
+    @property
+    def _bscan_axis(self) -> int:
+        return self._viewer.dims.ndim - 3  # other layers may have brought more axes
+
+    def _bscan_of_slider(self, exam: Exam) -> int:
+        place = self._viewer.dims.point[self._bscan_axis] / world_spacing(exam)[0]
+        return min(max(round(place), 0), exam.volume.shape[0] - 1)
+
+    def _follow_slider(self) -> None:
+        exam = self._session.exam
+        if exam is not None and self._layer is not None and self._viewer.dims.ndim >= 3:
+            self._session.bscan = self._bscan_of_slider(exam)
+
+    def _follow_session(self, bscan: int) -> None:
+        exam = self._session.exam
+        if exam is None or self._layer is None or _exam_of(self._layer) is not exam:
+            return
+        if self._viewer.dims.ndim >= 3 and bscan != self._bscan_of_slider(exam):
+            self.go_to_bscan(bscan)
+
+    def _update_scale_bar(self) -> None:
+        exam = self._session.exam
+        if exam is None or self._layer is None:
+            return
+        # a bar in pixels, or along an axis without distances, would look like a length
+        z = exam.volume.spacing_mm[0]
+        shown = self._bscan_axis in self._viewer.dims.displayed
+        self._viewer.canvas.overlays.scale_bar.visible = bscan_is_metric(exam) and not (
+            shown and z is None
+        )
 
     def _on_announced(self) -> None:
-        current = napari.current_viewer()
-        if current is None or current is getattr(self._viewer, "__wrapped__", self._viewer):
+        if is_in_use(self._viewer):
             self._close_exam()
 
     def _on_inserted(self, event: Any) -> None:
@@ -103,12 +144,12 @@ class Scene:
         self._close_exam()
         self._layer = layer
         _rescale(layer, world_spacing(exam, self._session.aspect), np.zeros(3))
-        # a bar in pixels would look like a length
-        self._viewer.canvas.overlays.scale_bar.visible = exam.volume.is_metric
         self._session.show_exam(exam)
+        self._update_scale_bar()
         if replaces:  # napari itself does this for the first layer alone
             self._viewer.reset_view()
             self.go_to_bscan(exam.volume.shape[0] // 2)
+        self._follow_slider()
 
     def _close_exam(self) -> None:
         if self._layer is not None:

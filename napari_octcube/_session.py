@@ -21,6 +21,8 @@ class Session:
     ----------
     exam : Exam or None
         The exam in view.
+    bscan : int
+        Index of its B-scan in view.
     model : str
         Name or path of the model that the next run uses.
     opening : str
@@ -42,6 +44,7 @@ class Session:
     """
 
     exam: Exam | None = None
+    bscan: int = 0
     model: str = "demo"
     opening: str = ""
     device: str = ""
@@ -63,9 +66,15 @@ class Session:
             return
         self.disease = None  # first, so that no observer pairs the old disease with the new exam
         self.analysis = None
+        self.bscan = 0
         self.exam = exam
         self.error = self.stage = ""
         self.fraction = 0.0
+
+    def go_to_bscan(self, index: int) -> None:
+        """Look at a B-scan, or at the nearest one that exists."""
+        if self.exam is not None:
+            self.bscan = min(max(index, 0), self.exam.volume.shape[0] - 1)
 
     def close_exam(self, exam: Exam) -> None:
         """Forget an exam and its result."""

@@ -4,6 +4,12 @@
 class OCTCubeError(Exception):
     """Base of all errors shown to a user without a traceback."""
 
+    def __init__(self, message: str = "") -> None:
+        # What a file calls itself may hold control characters, which a terminal would obey.
+        super().__init__(
+            "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in message)
+        )
+
 
 class ExamReadError(OCTCubeError):
     """A file or folder cannot be read as an OCT exam."""

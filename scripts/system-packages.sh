@@ -11,6 +11,8 @@ packages=(
     libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-xkb1
 )
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+# Checks of the DICOM files that tests write; tests skip them where it is missing.
+optional=(dicom3tools)
 
 # From Debian 13 and Ubuntu 24.04 on, libglib2.0-0 is called libglib2.0-0t64.
 installed() {
@@ -24,7 +26,11 @@ missing=()
 for package in "${packages[@]}"; do
     installed "$package" || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+wanted=()
+for package in "${optional[@]}"; do
+    installed "$package" || wanted+=("$package")
+done
+[ $((${#missing[@]} + ${#wanted[@]})) -gt 0 ] || exit 0
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -34,6 +40,17 @@ fi
 if [ "${as_root[*]}" != none ]; then
     "${as_root[@]}" apt-get update -q || true
 fi
+
+# One by one and each only if it is to be had: nothing else depends on them.
+if [ "${as_root[*]}" != none ]; then
+    for package in "${wanted[@]}"; do
+        if available "$package"; then
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -q -y --no-install-recommends "$package" || true
+        fi
+    done
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
 
 names=()
 for package in "${missing[@]}"; do

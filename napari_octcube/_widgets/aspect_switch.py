@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_octcube._layers import depth_stretch
+from napari_octcube._layers import bscan_is_metric, depth_stretch
 from napari_octcube._session import Aspect, Session
 
 CHOICES: tuple[tuple[Aspect, str, str], ...] = (
@@ -49,7 +49,7 @@ class AspectSwitch(QWidget):
 
     def _refresh(self) -> None:
         exam, aspect = self._session.exam, self._session.aspect
-        metric = exam is not None and exam.volume.is_metric
+        metric = exam is not None and bscan_is_metric(exam)
         self.setEnabled(metric)
         unknown = exam is not None and not metric
         shown: Aspect = "px" if unknown else aspect

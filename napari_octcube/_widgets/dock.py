@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QTabWidget
 
+from napari_octcube._arrivals import Offer, arrivals, is_in_use
+from napari_octcube._exam_listing import ExamListing
 from napari_octcube._inference import InferenceClient
 from napari_octcube._model_process import WORKER_COMMAND
-from napari_octcube._opening import produce_in_background, reader_of
+from napari_octcube._opening import ExamOpener
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
 from napari_octcube._widgets.analysis_tab import AnalysisTab
+from napari_octcube._widgets.exam_chooser import ExamChooser
+from napari_octcube._widgets.exam_drops import ExamDrops
+from napari_octcube._widgets.localizer_tab import LocalizerTab
+from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from octcube_core.exam import Exam
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     import napari
 
 MINIMUM_WIDTH = 330
+TAB_STYLE = "QTabBar::tab { padding: 5px 12px; }"  # napari's cuts the letters
 
 
 class OCTCubeDock(QTabWidget):
@@ -43,36 +50,78 @@ class OCTCubeDock(QTabWidget):
         self._dispatch = QtDispatcher(self)
         self.client = InferenceClient(self.session, self._dispatch, worker_command)
         self.scene = Scene(napari_viewer, self.session, self._dispatch)
+        self.opener = ExamOpener(
+            self.session, self._dispatch, self.scene.add_exam, self._choose_exam
+        )
+        self.chooser: ExamChooser | None = None
+        self._viewer = napari_viewer
+        self._offered: list[Path] = []
+        self._drops = ExamDrops(self, self.open_paths)
+        self.open_button = OpenButton(self.open_paths)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
+        self.localizer_tab = LocalizerTab(self.session)
         self.addTab(self.analysis_tab, "Analysis")
+        self.addTab(self.localizer_tab, "Localizer")
+        self.setCornerWidget(self.open_button)
         self.setMinimumWidth(MINIMUM_WIDTH)
+        self.setStyleSheet(TAB_STYLE)
         self.session.events.error.connect(_notify)
+        arrivals.offered.connect(self._on_offered)
         self.destroyed.connect(self.client.close)
         self.client.start()
 
     def event(self, event: QEvent) -> bool:
         """Close when napari takes the widget out of its dock: it does so on the dock's X, and deletes nothing."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.client.close()
-            self.scene.close()
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._close()
+            else:
+                QTimer.singleShot(0, self._watch_drops)  # once the dock is in its window
         return super().event(event)
 
     def open_path(self, path: str | Path) -> None:
-        """Read an exam in the background and show it."""
-        self.open_exam(reader_of(Path(path)), Path(path).name)
+        """Read an exam in the background and show it; ask which if there are several."""
+        self.open_paths([Path(path)])
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Read an exam at these paths in the background and show it; ask which if there are several."""
+        self.opener.open_paths(paths)
 
     def open_exam(self, produce: Callable[[], Exam], name: str) -> None:
         """Make an exam in the background and show it."""
-        self.session.opening = name
-        produce_in_background(produce, self._dispatch, self._on_opened, self._on_open_failed)
+        self.opener.open_exam(produce, name)
 
-    def _on_opened(self, exam: Exam) -> None:
-        self.session.opening = ""
-        self.scene.add_exam(exam)
+    def _close(self) -> None:
+        arrivals.offered.disconnect(self._on_offered, missing_ok=True)
+        self._drops.stop()
+        self.opener.cancel()
+        self.client.close()
+        self.scene.close()
 
-    def _on_open_failed(self, message: str) -> None:
-        self.session.opening = ""
-        self.session.error = message
+    def _watch_drops(self) -> None:
+        self._drops.watch(self)
+
+    def _choose_exam(self, listing: ExamListing) -> None:
+        self.chooser = ExamChooser(
+            listing, self.opener.open_listed, self.opener.cancel, self.window()
+        )
+        listing.over.connect(self._forget_chooser)
+        self.chooser.show()
+
+    def _forget_chooser(self) -> None:
+        self.chooser = None
+
+    def _on_offered(self, offer: Offer) -> None:
+        if offer.taken or not is_in_use(self._viewer):
+            return
+        offer.taken = True
+        self._offered.append(offer.path)
+        if len(self._offered) == 1:  # napari hands over several dropped files one by one
+            QTimer.singleShot(0, self._open_offered)
+
+    def _open_offered(self) -> None:
+        paths, self._offered = self._offered, []
+        self.open_paths(paths)
 
 
 def _notify(error: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+_WORD = 8  # the least room for a column, as far as its words need it, in a narrow terminal
+
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float], None]]:
@@ -45,3 +47,28 @@ def print_table(rows: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -
     console.print(table)
     for warning in warnings:
         console.print(Text(f"Warning: {warning}"), soft_wrap=True)
+
+
+def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a header; where the output is no terminal, each row on one line."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, padding=(0, 2, 0, 0))
+    for column, cells in zip(table.columns, zip(header, *rows, strict=True), strict=True):
+        column.overflow = "fold"
+        longest = max(len(word) for cell in cells for word in [*cell.split(), ""])
+        column.min_width = min(longest, _WORD)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        widest = sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True))
+        console.width = max(console.width, 2 * widest)  # a wide character takes two places
+    console.print(table)
+
+
+def print_lines(*lines: str) -> None:
+    """Print text after a table, line by line."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -15,7 +17,7 @@ FADE = 0.12  # share of the scan's side over which a lesion's picture fades, as 
 
 
 def fundus_images(
-    retina: Retina, lesions: Lesions, masks: dict[str, NDArray[np.bool_]], rng: np.random.Generator
+    retina: Retina, lesions: Lesions, present: Collection[str], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Infrared reflectance and fundus autofluorescence, each (384, 384) over a 9 x 9 mm field."""
     centres = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * FIELD_MM - FIELD_MM / 2
@@ -35,7 +37,7 @@ def fundus_images(
         ir = ir * (1 + footprint.ir_gain * spread)
         faf = faf * (1 + footprint.faf_gain * spread)
     for blob_disease in ("DR", "DME", "RNV", "CRAO/CRVO"):
-        if blob_disease in masks:
+        if blob_disease in present:
             dark = _on_fundus(_blob_shadow(lesions, retina, blob_disease))
             ir, faf = ir * (1 - 0.25 * dark), faf * (1 - 0.4 * dark)
     ir = ir * (1 - 0.42 * vessels) * field

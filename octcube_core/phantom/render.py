@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ from octcube_core.phantom.retina import (
 )
 
 Voxels = NDArray[np.float32]
+Masks = dict[str, NDArray[np.bool_]]
 SLAB = 16
 REACH = 1.25  # radii at which a blob's soft edge ends
+EDGE = 1.15  # radii at which its lesion mask ends
 SHADED = (*LAYERS[LAYERS.index("inl") :], *BELOW)  # what lies below the retinal vessels
 
 
@@ -52,11 +55,11 @@ class Device:
 
 def render(
     retina: Retina, lesions: Lesions, device: Device, depth: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
+) -> tuple[NDArray[np.uint8], Masks]:
     """Voxels, shape (bscan, depth, width), and a lesion mask of the same shape for each disease."""
     step = DEPTH_UM / depth
-    light = _layered(retina, device, depth, step)
-    masks: dict[str, NDArray[np.bool_]] = {}
+    light = layered(retina, device, depth, step)
+    masks: Masks = {}
 
     def mask_of(disease: str) -> NDArray[np.bool_]:
         return masks.setdefault(disease, np.zeros(light.shape, bool))
@@ -65,14 +68,14 @@ def render(
         _add_blob(light, retina, blob, step, mask_of(blob.disease))
     for region in lesions.regions:
         top, bottom = region.top(retina) / step, region.bottom(retina) / step
-        _fill(mask_of(region.disease), top, bottom, region.where)
-    voxels = _acquire(light, retina, device, rng)
+        fill(mask_of(region.disease), top, bottom, region.where)
+    voxels = acquire(light, retina, device, rng)
     return voxels, {
         name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()
     }
 
 
-def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
+def layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
     """Layers as steps of light at their boundaries, summed down each A-scan; shape (depth, bscan, width)."""
     light = np.zeros((depth + 1, *retina.shape), np.float32)
     rows, columns = np.indices(retina.shape, sparse=True)
@@ -112,19 +115,34 @@ def _layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
     return light[:-1]
 
 
+def _on_grid(retina: Retina, blob: Blob) -> tuple[float, float]:
+    """Where on a grid over the whole field a blob lies: (row, column)."""
+    bscans, width = retina.shape
+    row = (blob.z - float(retina.z[0, 0])) / (SCAN_MM / bscans)
+    column = (blob.x - float(retina.x[:, 0].mean())) / (SCAN_MM / width)
+    return row, column
+
+
+def blob_centre_um(retina: Retina, blob: Blob) -> np.floating[Any] | None:
+    """Depth of a blob's centre in an eye on a grid over the whole field; None if it lies outside."""
+    bscans, width = retina.shape
+    row, column = _on_grid(retina, blob)
+    if not (0 <= row <= bscans - 1 and 0 <= column <= width - 1):
+        return None
+    at = round(row), round(column)
+    within = blob.depth * retina.thickness[blob.layer][at]
+    centre: np.floating[Any] = retina.top(blob.layer)[at] + within + blob.lift_um
+    return centre
+
+
 def _add_blob(
     light: Voxels, retina: Retina, blob: Blob, step: float, mask: NDArray[np.bool_]
 ) -> None:
-    bscans, width = retina.shape
-    pitch_z, pitch_x = SCAN_MM / bscans, SCAN_MM / width
-    row = (blob.z - float(retina.z[0, 0])) / pitch_z
-    column = (blob.x - float(retina.x[:, 0].mean())) / pitch_x
-    if not (0 <= row <= bscans - 1 and 0 <= column <= width - 1):
+    centre_um = blob_centre_um(retina, blob)
+    if centre_um is None:
         return
-    at = round(row), round(column)
-    centre_um = (
-        retina.top(blob.layer)[at] + blob.depth * retina.thickness[blob.layer][at] + blob.lift_um
-    )
+    row, column = _on_grid(retina, blob)
+    pitch_z, pitch_x = (SCAN_MM / size for size in retina.shape)
     # A lesion thinner than the B-scan distance still shows in the nearest B-scan.
     radii = np.array(
         [blob.half_height_um / step, max(blob.radius_mm / pitch_z, 0.6), blob.radius_mm / pitch_x]
@@ -143,13 +161,13 @@ def _add_blob(
     d = np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
     inside = np.clip((REACH - d) * 2, 0, 1).astype(np.float32)
     light[box] += inside * (blob.value - light[box])
-    mask[box] |= d <= 1.15
+    mask[box] |= d <= EDGE
     if blob.shadow < 1:
         shade = 1 - (1 - blob.shadow) * inside.max(axis=0)
         light[high[0] :, box[1], box[2]] *= shade
 
 
-def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Mask) -> None:
+def fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Mask) -> None:
     """Set the voxels whose centre lies between two depths (in voxels) wherever ``where`` holds."""
     if not where.any():
         return
@@ -159,7 +177,7 @@ def _fill(mask: NDArray[np.bool_], top: Map, bottom: Map, where: Mask) -> None:
     mask[low:high] |= (centres >= top) & (centres <= bottom) & where
 
 
-def _acquire(
+def acquire(
     light: Voxels, retina: Retina, device: Device, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Point spread, speckle left after averaging, brightness and tone; returns (bscan, depth, width)."""

@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 
 SCAN_MM = 6.0
 DEPTH_UM = 1920.0
+STILL_MOMENTS = 60  # B-scans of the default raster, whose motion takes so many random numbers
 
 # From the vitreous down to Bruch's membrane. The layers that are empty in health hold what diseases add.
 LAYERS = (
@@ -137,11 +138,19 @@ class Retina:
         self.bands.append((top, height, gain))
 
 
-def healthy_retina(rng: np.random.Generator, shape: tuple[int, int], laterality: str) -> Retina:
-    """Sample a healthy eye on a (bscans, width) grid over a 6 x 6 mm field."""
+def healthy_retina(
+    rng: np.random.Generator, shape: tuple[int, int], laterality: str, *, still: bool = False
+) -> Retina:
+    """Sample a healthy eye on a (bscans, width) grid over a 6 x 6 mm field.
+
+    It moves from B-scan to B-scan; ``still`` gives the eye that moved under the default raster at rest, on any grid.
+    """
     nasal = 1 if laterality == "OD" else -1
     fovea = (float(rng.normal(0, 0.22)), float(rng.normal(0, 0.22)))
-    lateral_motion = 0.012 * rng.standard_normal((shape[0], 1))
+    moments = STILL_MOMENTS if still else shape[0]
+    lateral_motion = 0.012 * rng.standard_normal((moments, 1))
+    if still:
+        lateral_motion = np.zeros((shape[0], 1))
     x0 = (np.arange(shape[1]) + 0.5) / shape[1] * SCAN_MM - SCAN_MM / 2
     z0 = (np.arange(shape[0]) + 0.5) / shape[0] * SCAN_MM - SCAN_MM / 2
     x = (x0[None, :] + lateral_motion - fovea[0]).astype(np.float32)
@@ -156,7 +165,7 @@ def healthy_retina(rng: np.random.Generator, shape: tuple[int, int], laterality:
         nasal=nasal,
         thickness=_thicknesses(rng, x, z, nasal),
         reflectivity=_reflectivities(rng, shape),
-        bruch=_bruch(rng, x, z),
+        bruch=_bruch(rng, x, z, moments, still),
         vessels=vessels,
         vessel_canvas=canvas,
         fovea_mm=fovea,
@@ -216,7 +225,7 @@ def _reflectivities(rng: np.random.Generator, shape: tuple[int, int]) -> dict[st
     return maps
 
 
-def _bruch(rng: np.random.Generator, x: Map, z: Map) -> Map:
+def _bruch(rng: np.random.Generator, x: Map, z: Map, moments: int, still: bool) -> Map:
     shape = (x.shape[0], x.shape[1])
     curvature = rng.uniform(
         2, 16
@@ -229,6 +238,8 @@ def _bruch(rng: np.random.Generator, x: Map, z: Map) -> Map:
         + 7 * smooth_field(rng, shape, (3, 3))
     )
     # The device tracks the eye, so axial motion between B-scans is slow and small.
-    motion = ndimage.gaussian_filter1d(rng.normal(0, 12, shape[0]), 1.5, mode="nearest")
+    motion = ndimage.gaussian_filter1d(rng.normal(0, 12, moments), 1.5, mode="nearest")
+    if still:
+        motion = np.zeros(1)
     depth = float(rng.uniform(0.50, 0.72)) * DEPTH_UM + bow - bow.mean() + motion[:, None]
     return np.asarray(depth, np.float32)

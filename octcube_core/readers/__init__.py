@@ -6,29 +6,22 @@ library; `octcube_core.readers.formats` lists them.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, cast
 
 from octcube_core.errors import ExamReadError, InputError
 from octcube_core.exam import Exam
+from octcube_core.readers.dispatch import entries_of, unknown_format
 from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import reading
-from octcube_core.readers.formats import FORMATS, Format, claims_a_format, find_format
+from octcube_core.readers.formats import FOLDER, Format, find_format
 from octcube_core.readers.options import ReadOptions
 
 __all__ = ["ExamEntry", "detect_format", "find_exams", "read_exam", "read_exams"]
 
 _NAMED = 5  # exams of a folder that an error lists
-
-
-class _ReaderModule(Protocol):
-    def read(self, path: Path, options: ReadOptions) -> Exam: ...
-
-    def entries(self, path: Path, options: ReadOptions) -> Iterator[ExamEntry]: ...
 
 
 def detect_format(path: str | os.PathLike[str]) -> str | None:
@@ -81,13 +74,13 @@ def read_exam(
     path = Path(path)
     found = find_exams(path, axes=axes, shape=shape)
     if exam is None:
-        return _read(_only(path, list(islice(found, _NAMED + 1))))
+        return _only(path, list(islice(found, _NAMED + 1))).read()
     if exam < 1:
         raise InputError("Exams are counted from 1.")
-    chosen = next(islice(found, exam - 1, None), None)
+    chosen = next((entry for number, entry in enumerate(found, 1) if number == exam), None)
     if chosen is None:
         raise InputError(f"{path.name} holds fewer than {exam} exams.")
-    return _read(chosen)
+    return chosen.read()
 
 
 def read_exams(
@@ -108,7 +101,7 @@ def read_exams(
     """
     for entry in find_exams(path, axes=axes, shape=shape):
         try:
-            exam = _read(entry)
+            exam = entry.read()
         except ExamReadError as error:
             if on_error is None:
                 raise
@@ -142,28 +135,9 @@ def find_exams(
             raise ExamReadError(f"{path} does not exist; check the path.")
         found = find_format(path)
         if found is None:
-            raise ExamReadError(_unknown_format(path))
+            raise ExamReadError(unknown_format(path))
         _check_options(path, found, options)
-        yield from _entries(path, found, options)
-
-
-def _entries(path: Path, found: Format, options: ReadOptions) -> Iterator[ExamEntry]:
-    module = cast(_ReaderModule, importlib.import_module(f"{__name__}.{found.module}"))
-    if found.several:
-        yield from module.entries(path, options)
-    else:
-        yield ExamEntry(path, found.name, lambda: module.read(path, options))
-
-
-def _read(entry: ExamEntry) -> Exam:
-    with reading(entry.path, "an OCT exam"):
-        try:
-            return entry.produce()
-        except ExamReadError as error:
-            if entry.path.name in str(error):
-                raise
-            raise ExamReadError(f"{entry.path.name}: {error}") from None
-    raise AssertionError("unreachable")
+        yield from entries_of(path, found, options)
 
 
 def _only(path: Path, found: list[ExamEntry]) -> ExamEntry:
@@ -172,7 +146,9 @@ def _only(path: Path, found: list[ExamEntry]) -> ExamEntry:
     if len(found) == 1:
         return found[0]
     number = str(len(found)) if len(found) <= _NAMED else f"more than {_NAMED}"
-    names = ", ".join(f"{index} = {entry.name}" for index, entry in enumerate(found[:_NAMED], 1))
+    names = ", ".join(
+        f"{index} = {entry.name_below(path)}" for index, entry in enumerate(found[:_NAMED], 1)
+    )
     raise ExamReadError(
         f"{path.name} holds {number} exams; choose one by its number ({names}) or open it by itself."
     )
@@ -180,17 +156,8 @@ def _only(path: Path, found: list[ExamEntry]) -> ExamEntry:
 
 def _check_options(path: Path, found: Format, options: ReadOptions) -> None:
     for name in ("axes", "shape"):
-        takes = found.several or name in found.options
+        takes = found is FOLDER or name in found.options
         if getattr(options, name) is not None and not takes:
             raise InputError(
                 f"{path.name} is a {found.name} file, which states its own {name}; leave the option out."
             )
-
-
-def _unknown_format(path: Path) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return f"{path.name} is empty; export or copy it again."
-    if claims_a_format(path):
-        return f"{path.name} is no {path.suffix} file inside, whatever its name; export or copy it again."
-    files = ", ".join(entry.files for entry in FORMATS)
-    return f"{path.name} is of a format that is not supported; open one of {files}, or a folder."

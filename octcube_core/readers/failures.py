@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from octcube_core.errors import ExamReadError
+from octcube_core.errors import ExamReadError, OCTCubeError
 from octcube_core.exam import Spacing
 
 NO_SPACING = "The file states no voxel spacing; sizes are shown in pixels."
@@ -42,7 +42,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     # `from None`: libraries quote the offending value, which in DICOM may be a patient's name.
     try:
         yield
-    except ExamReadError:
+    except OCTCubeError:
         raise
     except PermissionError:
         raise ExamReadError(

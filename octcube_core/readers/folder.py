@@ -4,7 +4,8 @@ Layout::
 
     exam/
         oct_000.png, oct_001.png, ...   the B-scans in natural order (any image suffix)
-        ir.png, faf.png                 optional fundus images (any image suffix)
+        ir.png, faf.png, cfp.png,       optional en-face images (any image suffix); oct.png is a
+        oct.png, fa.png, icga.png       projection of the volume
         meta.json                       optional; see `octcube_core.readers.folder_meta`
 
 Hidden files, folders and files that are no images are passed over.
@@ -32,13 +33,19 @@ from octcube_core.readers.failures import (
     reading,
     spacing_warnings,
 )
-from octcube_core.readers.folder_meta import META_FILE, FolderMeta, read_meta
-from octcube_core.readers.image import read_header, read_pixels
+from octcube_core.readers.folder_meta import META_FILE, MODALITIES, FolderMeta, read_meta
+from octcube_core.readers.folder_pictures import without_results
+from octcube_core.readers.image import (
+    ImageHeader,
+    decode_grey,
+    read_content,
+    read_header,
+    read_pixels,
+)
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-_ENFACE: dict[str, Modality] = {"ir": "IR", "faf": "FAF"}
 _LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
@@ -59,13 +66,13 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """
     bscans, enface_files = _list_images(path)
     _check_numbering(bscans)
-    voxels, coloured = _read_stack(bscans)
     meta = read_meta(path / META_FILE) if (path / META_FILE).exists() else FolderMeta()
+    voxels, coloured = _read_stack(bscans)
     enface = tuple(
-        EnFaceImage(_fundus_pixels(file), modality, meta.enface_spacing_mm[modality])
+        EnFaceImage(_enface_pixels(file), modality, meta.enface_spacing_mm(modality))
         for modality, file in enface_files.items()
     )
-    volume = OCTVolume(voxels, meta.spacing_mm)
+    volume = OCTVolume(voxels, meta.spacing_mm, meta.value_range)
     notes = spacing_warnings(volume.spacing_mm, len(voxels))
     return Exam(
         volume,
@@ -83,13 +90,13 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
 def _list_images(folder: Path) -> tuple[list[Path], dict[Modality, Path]]:
     files = [
         file
-        for file in folder.iterdir()
+        for file in without_results(list(folder.iterdir()))
         if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.is_file()
     ]
     enface: dict[Modality, Path] = {}
     bscans: list[Path] = []
     for file in natsorted(files, key=lambda file: file.name):
-        modality = _ENFACE.get(file.stem.lower())
+        modality = MODALITIES.get(file.stem.lower())
         if modality is None:
             bscans.append(file)
         elif modality in enface:
@@ -98,13 +105,14 @@ def _list_images(folder: Path) -> tuple[list[Path], dict[Modality, Path]]:
             )
         else:
             enface[modality] = file
+    if not bscans and "OCT" in enface:
+        bscans.append(enface.pop("OCT"))  # with no other B-scan it is one, not a projection of them
     if not bscans:
         raise ExamReadError(
             f"{folder.name} holds no B-scan images (PNG, JPEG, BMP or TIFF); open the folder that "
             "directly holds them, or a single exam file."
         )
-    order: dict[Modality, int] = {"IR": 0, "FAF": 1}
-    return bscans, dict(sorted(enface.items(), key=lambda item: order[item[0]]))
+    return bscans, {image: enface[image] for image in MODALITIES.values() if image in enface}
 
 
 def _check_numbering(bscans: Sequence[Path]) -> None:
@@ -135,34 +143,42 @@ def _check_numbering(bscans: Sequence[Path]) -> None:
 
 
 def _read_stack(files: Sequence[Path]) -> tuple[NDArray[Any], bool]:
-    first = read_header(files[0])
-    for file in files[1:]:
-        header = read_header(file)
-        if header != first:
-            raise ExamReadError(
-                f"{file.name} is {header.shape[0]} x {header.shape[1]} pixels of {header.bits} "
-                f"bits but {files[0].name} is {first.shape[0]} x {first.shape[1]} of {first.bits} "
-                "bits; a folder must hold the B-scans of one volume only."
-            )
-    check_volume_bytes(files[0], (len(files), *first.shape), first.bits // 8)
-    stack: list[NDArray[Any]] = []
-    coloured = False
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for grey, has_colour in pool.map(_grey_pixels, files):
-            stack.append(grey)
-            coloured |= has_colour
+    """Decode the B-scans, each straight into its place in the volume."""
+    first = read_header(files[0], read_content(files[0]))
+    stored = sum(file.stat().st_size for file in files)
+    check_volume_bytes(files[0].parent, (len(files), *first.shape), first.bits // 8, stored=stored)
     with reading(files[0].parent, "one volume"):
-        return display_intensities(np.stack(stack)), coloured
+        stack = np.empty((len(files), *first.shape), first.dtype)
+
+    def decode(index: int) -> bool:
+        file = files[index]
+        content = read_content(file)
+        header = read_header(file, content)
+        if not header.fits(first):
+            raise _of_another_volume(file, header, files[0], first)
+        with reading(file, "an image"):
+            return decode_grey(file, content, header, stack[index])
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        coloured = [*pool.map(decode, range(len(files)))]
+    return display_intensities(stack), any(coloured)
 
 
-def _grey_pixels(file: Path) -> tuple[NDArray[Any], bool]:
-    pixels = read_pixels(file)
-    return luminance(pixels) if pixels.ndim == 3 else (pixels, False)
+def _of_another_volume(
+    file: Path, header: ImageHeader, first_file: Path, first: ImageHeader
+) -> ExamReadError:
+    return ExamReadError(
+        f"{file.name} is {header.shape[0]} x {header.shape[1]} pixels of {header.bits} bits but "
+        f"{first_file.name} is {first.shape[0]} x {first.shape[1]} of {first.bits} bits; a folder "
+        "must hold the B-scans of one volume only."
+    )
 
 
-def _fundus_pixels(file: Path) -> NDArray[Any]:
-    read_header(file)
-    pixels = read_pixels(file)
+def _enface_pixels(file: Path) -> NDArray[Any]:
+    content = read_content(file)
+    header = read_header(file, content)
+    check_volume_bytes(file, (*header.shape, 3), header.bits // 8, stored=len(content))
+    pixels = read_pixels(file, content)
     if pixels.ndim == 3:
         grey, coloured = luminance(pixels)
         pixels = np.ascontiguousarray(pixels[..., :3]) if coloured else grey

@@ -1,17 +1,20 @@
-"""The optional ``meta.json`` in a folder of B-scan images.
+"""What ``meta.json`` in a folder of B-scan images may state about the exam.
 
-One JSON object; every entry is optional and may be null (unknown):
+One JSON object; every entry is optional and may be null (unknown). The same entries, by the same names, are stored
+in .npz archives and in the OME-TIFF files that this package writes.
 
 ===================  ==============================================================================
 ``spacing_mm``       [between B-scans, axial, lateral] in mm; each a positive number or null
-``ir_spacing_mm``    [rows, columns] in mm of the infrared image
-``faf_spacing_mm``   [rows, columns] in mm of the autofluorescence image
+``ir_spacing_mm``    [rows, columns] in mm of the infrared image; likewise ``faf_spacing_mm``,
+                     ``cfp_spacing_mm``, ``oct_spacing_mm``, ``fa_spacing_mm``, ``icga_spacing_mm``
+``value_range``      [black, white]: the values shown as black and as white
 ``laterality``       "OD", "R" or "right"; "OS", "L" or "left" (any case)
 ``scan_pattern``     "raster", "radial", "circle" or "line"
 ``device``           manufacturer and model
 ``locations``        {"image": "ir", "polylines": [[[row, column], ...], ...]}: for each B-scan at
-                     least two points in pixels (pixel centres at integers) of the fundus image
-                     named "ir" or "faf", or numbered 0, 1 in that order; "ir" when not stated
+                     least two points in pixels (pixel centres at integers) of the en-face image
+                     named "ir", "faf", "cfp", "oct", "fa" or "icga", or numbered 0, 1, ... in that
+                     order; "ir" when not stated
 ===================  ==============================================================================
 
 Unknown entries are ignored with a warning; wrong values are an `ExamReadError`.
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -33,6 +37,8 @@ from octcube_core.exam import BScanLocations, Laterality, Modality, ScanPattern,
 from octcube_core.readers.failures import reading
 
 META_FILE = "meta.json"
+_MAX_META_BYTES = 32 * 1024**2
+MODALITIES: dict[str, Modality] = {name.lower(): name for name in get_args(Modality)}
 
 _LATERALITY: dict[str, Laterality] = {
     "od": "OD",
@@ -42,15 +48,10 @@ _LATERALITY: dict[str, Laterality] = {
     "l": "OS",
     "left": "OS",
 }
-_ENFACE_NAMES: dict[str, Modality] = {"ir": "IR", "faf": "FAF"}
-_KEYS = (
-    *("spacing_mm", "ir_spacing_mm", "faf_spacing_mm", "laterality"),
-    *("scan_pattern", "device", "locations"),
+KEYS = (
+    *("spacing_mm", "value_range", "laterality", "scan_pattern", "device", "locations"),
+    *(f"{name}_spacing_mm" for name in MODALITIES),
 )
-
-
-def _unknown_enface_spacing() -> dict[Modality, tuple[Spacing, Spacing]]:
-    return {"IR": (None, None), "FAF": (None, None)}
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ class FolderMeta:
     """What ``meta.json`` states; everything is unknown by default."""
 
     spacing_mm: tuple[Spacing, Spacing, Spacing] = (None, None, None)
-    enface_spacing_mm: dict[Modality, tuple[Spacing, Spacing]] = field(
-        default_factory=_unknown_enface_spacing
-    )
+    stated_enface_spacing_mm: dict[Modality, tuple[Spacing, Spacing]] = field(default_factory=dict)
+    value_range: tuple[float, float] | None = None
     laterality: Laterality | None = None
     scan_pattern: ScanPattern | None = None
     device: str | None = None
@@ -68,8 +68,12 @@ class FolderMeta:
     located_on: Modality | int = "IR"
     warnings: tuple[str, ...] = ()
 
+    def enface_spacing_mm(self, modality: Modality) -> tuple[Spacing, Spacing]:
+        """Pixel distance along (rows, columns) of an en-face image in mm."""
+        return self.stated_enface_spacing_mm.get(modality, (None, None))
+
     def locations_on(self, images: tuple[Modality, ...]) -> BScanLocations | None:
-        """Places of the B-scans, given the fundus images that the folder holds."""
+        """Places of the B-scans, given the modalities of the en-face images there are."""
         if self.polylines is None:
             return None
         image = self.located_on
@@ -92,96 +96,140 @@ def read_meta(path: Path) -> FolderMeta:
         If it is no JSON object or an entry has a wrong value.
     """
     with reading(path, "JSON"):
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        if path.stat().st_size > _MAX_META_BYTES:
+            raise ExamReadError(f"{META_FILE} is too large to be one; remove it or write it anew.")
+        return meta_of(path.read_text(encoding="utf-8-sig"), META_FILE)
+
+
+def meta_of(text: str, name: str) -> FolderMeta:
+    """Check the text of a ``meta.json``, which `name` stands for in the messages."""
+    entries = json.loads(text)
     if not isinstance(entries, dict):
-        raise ExamReadError(f"{META_FILE} must hold one JSON object in braces.")
-    stated = {key: value for key, value in entries.items() if value is not None}
-    unknown = sorted(set(stated) - set(_KEYS))
+        raise ExamReadError(f"{name} must hold one JSON object in braces.")
+    return meta_from(entries, name)
+
+
+def meta_from(entries: dict[str, Any], name: str, also: Iterable[str] = ()) -> FolderMeta:
+    """Check the entries of a ``meta.json``.
+
+    Parameters
+    ----------
+    entries : dict
+        Plain Python values.
+    name : str
+        What holds them, for the messages.
+    also : iterable of str
+        Further entries that are no mistake.
+    """
+    check = _Entries(name, {key: value for key, value in entries.items() if value is not None})
+    unknown = sorted(set(check.stated) - set(KEYS) - set(also))
     warnings = (
-        (f"{META_FILE} has unknown entries that are ignored: {', '.join(unknown)}.",)
-        if unknown
-        else ()
+        (f"{name} has unknown entries that are ignored: {', '.join(unknown)}.",) if unknown else ()
     )
-    located_on, polylines = _locations(stated.get("locations"))
+    located_on, polylines = check.locations()
     return FolderMeta(
-        cast(tuple[Spacing, Spacing, Spacing], _spacing(stated, "spacing_mm", 3)),
+        cast(tuple[Spacing, Spacing, Spacing], check.spacing("spacing_mm", 3)),
         {
-            modality: cast(tuple[Spacing, Spacing], _spacing(stated, f"{name}_spacing_mm", 2))
-            for name, modality in _ENFACE_NAMES.items()
+            modality: cast(tuple[Spacing, Spacing], check.spacing(f"{image}_spacing_mm", 2))
+            for image, modality in MODALITIES.items()
         },
-        _laterality(stated.get("laterality")),
-        _scan_pattern(stated.get("scan_pattern")),
-        _device(stated.get("device")),
+        check.value_range(),
+        check.laterality(),
+        check.scan_pattern(),
+        check.device(),
         polylines,
         located_on,
         warnings,
     )
 
 
-def _wrong(key: str, expected: str) -> ExamReadError:
-    return ExamReadError(f"{META_FILE} has a wrong '{key}': it must be {expected}.")
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _spacing(entries: dict[str, Any], key: str, axes: int) -> tuple[Spacing, ...]:
-    values = entries.get(key)
-    if values is None:
-        return (None,) * axes
-    if not isinstance(values, list) or len(values) != axes:
-        raise _wrong(key, f"a list of {axes} distances in mm, each a number or null")
-    if not all(value is None or (_is_number(value) and value > 0) for value in values):
-        raise _wrong(key, "positive numbers in mm, or null where unknown")
-    return tuple(None if value is None else float(value) for value in values)
+@dataclass(frozen=True)
+class _Entries:
+    """The entries that are stated, each checked when asked for."""
+
+    name: str
+    stated: dict[str, Any]
+
+    def wrong(self, key: str, expected: str) -> ExamReadError:
+        return ExamReadError(f"{self.name} has a wrong '{key}': it must be {expected}.")
+
+    def spacing(self, key: str, axes: int) -> tuple[Spacing, ...]:
+        values = self.stated.get(key)
+        if values is None:
+            return (None,) * axes
+        if not isinstance(values, list) or len(values) != axes:
+            raise self.wrong(key, f"a list of {axes} distances in mm, each a number or null")
+        if not all(value is None or (_is_number(value) and value > 0) for value in values):
+            raise self.wrong(key, "positive numbers in mm, or null where unknown")
+        return tuple(None if value is None else float(value) for value in values)
+
+    def value_range(self) -> tuple[float, float] | None:
+        values = self.stated.get("value_range")
+        if values is None:
+            return None
+        numbers = isinstance(values, list) and len(values) == 2 and all(map(_is_number, values))
+        if not numbers or not values[0] < values[1]:
+            raise self.wrong("value_range", "two numbers, that of black below that of white")
+        return float(values[0]), float(values[1])
+
+    def laterality(self) -> Laterality | None:
+        value = self.stated.get("laterality")
+        if value is None:
+            return None
+        eye = _LATERALITY.get(value.strip().lower()) if isinstance(value, str) else None
+        if eye is None:
+            raise self.wrong(
+                "laterality", "OD, R or right for the right eye, OS, L or left for the left"
+            )
+        return eye
+
+    def scan_pattern(self) -> ScanPattern | None:
+        value = self.stated.get("scan_pattern")
+        if value is None:
+            return None
+        known = get_args(ScanPattern)
+        if value not in known:
+            raise self.wrong("scan_pattern", f"one of {', '.join(known)}")
+        return cast(ScanPattern, value)
+
+    def device(self) -> str | None:
+        value = self.stated.get("device")
+        if value is not None and not isinstance(value, str):
+            raise self.wrong("device", "a text")
+        return value
+
+    def locations(self) -> tuple[Modality | int, tuple[NDArray[np.float64], ...] | None]:
+        value = self.stated.get("locations")
+        if value is None:
+            return "IR", None
+        if not isinstance(value, dict) or not isinstance(value.get("polylines"), list):
+            raise self.wrong("locations", "an object with 'image' and 'polylines'")
+        image = value.get("image", "ir")
+        located_on: Modality | int | None = None
+        if isinstance(image, str):
+            located_on = MODALITIES.get(image.lower())
+        elif _is_number(image) and image >= 0 and image == int(image):
+            located_on = int(image)
+        if located_on is None:
+            raise self.wrong("locations", f"on the image {_names(MODALITIES)}, or its index")
+        return located_on, tuple(self.polyline(line) for line in value["polylines"])
+
+    def polyline(self, points: Any) -> NDArray[np.float64]:
+        numeric = isinstance(points, list) and all(
+            isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))
+            for point in points
+        )
+        if not numeric or len(points) < 2:
+            raise self.wrong(
+                "locations", "at least two [row, column] points in pixels for each B-scan"
+            )
+        return np.asarray(points, dtype=np.float64)
 
 
-def _laterality(value: Any) -> Laterality | None:
-    if value is None:
-        return None
-    eye = _LATERALITY.get(value.strip().lower()) if isinstance(value, str) else None
-    if eye is None:
-        raise _wrong("laterality", "OD, R or right for the right eye, OS, L or left for the left")
-    return eye
-
-
-def _scan_pattern(value: Any) -> ScanPattern | None:
-    if value is None:
-        return None
-    known = get_args(ScanPattern)
-    if value not in known:
-        raise _wrong("scan_pattern", f"one of {', '.join(known)}")
-    return cast(ScanPattern, value)
-
-
-def _device(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise _wrong("device", "a text")
-    return value
-
-
-def _locations(value: Any) -> tuple[Modality | int, tuple[NDArray[np.float64], ...] | None]:
-    if value is None:
-        return "IR", None
-    if not isinstance(value, dict) or not isinstance(value.get("polylines"), list):
-        raise _wrong("locations", "an object with 'image' and 'polylines'")
-    image = value.get("image", "ir")
-    located_on: Modality | int | None = None
-    if isinstance(image, str):
-        located_on = _ENFACE_NAMES.get(image.lower())
-    elif _is_number(image) and image >= 0 and image == int(image):
-        located_on = int(image)
-    if located_on is None:
-        raise _wrong("locations", "on the image 'ir' or 'faf', or its index")
-    return located_on, tuple(_polyline(line) for line in value["polylines"])
-
-
-def _polyline(points: Any) -> NDArray[np.float64]:
-    numeric = isinstance(points, list) and all(
-        isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))
-        for point in points
-    )
-    if not numeric or len(points) < 2:
-        raise _wrong("locations", "at least two [row, column] points in pixels for each B-scan")
-    return np.asarray(points, dtype=np.float64)
+def _names(names: Iterable[str]) -> str:
+    *first, last = (f"'{name}'" for name in names)
+    return f"{', '.join(first)} or {last}"

@@ -40,6 +40,8 @@ class Format:
         The fields of `ReadOptions` that it takes.
     extra : str
         The extra of this package that brings its library; empty if none is needed.
+    library : str
+        The module of that library.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Format:
     several: bool = False
     options: frozenset[str] = frozenset()
     extra: str = ""
+    library: str = ""
 
 
 def _starts(*signatures: bytes) -> Callable[[bytes, Path], bool]:
@@ -67,6 +70,13 @@ def _is_dicom(head: bytes, path: Path) -> bool:
 def _is_dicomdir(head: bytes, path: Path) -> bool:
     return head[128:132] == b"DICM" and (
         _DICOMDIR_CLASS in head[:512] or path.name.upper() == "DICOMDIR"
+    )
+
+
+def _is_heyex_vol(head: bytes, path: Path) -> bool:
+    # eyepy, which writes such files too, signs them with its own version.
+    return head.startswith(b"HSF-OCT") or (
+        path.suffix.lower() == ".vol" and head.startswith(b"ep-v")
     )
 
 
@@ -91,8 +101,15 @@ FORMATS = (
         several=True,
     ),
     Format("DICOM", "dicom", ".dcm and others", _WITH_FUNDUS, _is_dicom, (".dcm", ".dicom")),
-    Format("Heidelberg vol", "heyex_vol", ".vol", _WITH_FUNDUS, _starts(b"HSF-OCT"), (".vol",)),
-    Format("Heidelberg XML", "heyex_xml", ".xml with its images", _WITH_FUNDUS, _is_heyex_xml),
+    Format("Heidelberg vol", "heyex_vol", ".vol", _WITH_FUNDUS, _is_heyex_vol, (".vol",)),
+    Format(
+        "Heidelberg XML",
+        "heyex_xml",
+        ".xml with its images",
+        _WITH_FUNDUS,
+        _is_heyex_xml,
+        several=True,
+    ),
     Format(
         "Heidelberg E2E",
         "heyex_e2e",
@@ -106,7 +123,7 @@ FORMATS = (
         "Topcon",
         "topcon",
         ".fda, .fds",
-        "OCT with its fundus image, spacing, eye",
+        "OCT with its fundus image, spacing, eye, device, places of a raster's B-scans",
         _starts(b"FOCTFDA", b"FOCTFDS"),
         (".fda", ".fds"),
     ),
@@ -114,7 +131,7 @@ FORMATS = (
         "Zeiss Cirrus",
         "cirrus_img",
         ".img",
-        "OCT, eye and spacing by the name of the file",
+        "OCT with the fundus image beside it, eye and nominal spacing by its name",
         _has_suffix(".img"),
         (".img",),
         options=frozenset({"shape"}),
@@ -146,6 +163,8 @@ FORMATS = (
         _has_suffix(".mat"),
         (".mat",),
         options=_AXES,
+        extra="formats",  # for MATLAB 7.3 alone
+        library="h5py",
     ),
     Format(
         "MetaImage",
@@ -155,7 +174,6 @@ FORMATS = (
         _has_suffix(".mhd", ".mha"),
         (".mhd", ".mha"),
         options=_AXES,
-        extra="formats",
     ),
     Format(
         "NIfTI",
@@ -166,6 +184,7 @@ FORMATS = (
         (".nii",),
         options=_AXES,
         extra="formats",
+        library="nibabel",
     ),
     Format(
         "image",
@@ -184,6 +203,15 @@ FOLDER = Format(
     lambda _head, path: path.is_dir(),
     several=True,
 )
+AIREADI = Format(
+    "AI-READI",
+    "aireadi",
+    "folder with retinal_oct/manifest.tsv or .csv",
+    "all exams of the data set, with their infrared or colour and autofluorescence images",
+    lambda _head, path: path.is_dir(),
+    several=True,
+)
+ALL_FORMATS = (*FORMATS, FOLDER, AIREADI)
 
 
 def find_format(path: Path) -> Format | None:

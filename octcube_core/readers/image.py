@@ -1,13 +1,17 @@
-"""Single pictures (PNG, JPEG, BMP, one-page TIFF) by Pillow; one alone is an exam of one B-scan.
+"""Single pictures (PNG, JPEG, BMP, one-page TIFF); one alone is an exam of one B-scan.
 
-Pillow reads 16-bit grey as it is; it reduces 16-bit *colour* PNGs to 8 bits.
+Pillow reads them, except plain grey PNGs, which libpng decodes straight into their place: it checks the checksum of
+every chunk and raises on missing rows. Pillow reads 16-bit grey as it is; it reduces 16-bit *colour* PNGs to 8 bits.
 """
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,63 +20,177 @@ from PIL import Image
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume
-from octcube_core.readers.failures import COLOURED_BSCANS, NO_SPACING, reading
+from octcube_core.readers.failures import (
+    COLOURED_BSCANS,
+    NO_SPACING,
+    check_volume_bytes,
+    reading,
+)
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.tiff_directories import check_directories
 
 _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
-_BITS = {"I": 32, "F": 32}
+_WIDE = {"I": "int32", "F": "float32"}
+_MAX_FILE_BYTES = 512 * 1024**2  # above any picture of the size that Pillow agrees to open
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FILTERS = Lock()  # of warnings, which all threads of a process share
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a picture's header states: (rows, columns) and bits per sample (8, 16 or 32)."""
+    """What a picture's header states: (rows, columns) and the type of its samples."""
 
     shape: tuple[int, int]
-    bits: int
+    dtype: str
+    plain_png: bool = False
+
+    @property
+    def bits(self) -> int:
+        """Bits per sample (8, 16 or 32)."""
+        return np.dtype(self.dtype).itemsize * 8
+
+    def fits(self, other: ImageHeader) -> bool:
+        """Whether both can be B-scans of one volume."""
+        return (self.shape, self.dtype) == (other.shape, other.dtype)
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Size and depth of a picture, without decoding it.
+def read_content(path: Path) -> bytes:
+    """All bytes of a picture's file."""
+    with reading(path, "an image"):
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise _too_large(path)
+        with path.open("rb") as file:
+            return file.read()
+
+
+def read_header(path: Path, content: bytes | None = None) -> ImageHeader:
+    """Size and type of a picture, without decoding it.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes, optional
+        All bytes of the file, where they have been read already.
 
     Raises
     ------
     ExamReadError
         If it is no picture, an animation or stack, or too large to be a B-scan.
     """
-    with reading(path, "an image"), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise ExamReadError(
-                        f"{path.name} is a stack of several images; open the file by itself."
-                    )
-                bits = 16 if image.mode.startswith("I;16") else _BITS.get(image.mode, 8)
-                return ImageHeader((image.height, image.width), bits)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise ExamReadError(
-                f"{path.name} is too large for a B-scan or fundus image; export it smaller."
-            ) from None
+    header = _plain_png_header(content) if content is not None else None
+    if header is not None:
+        if header.shape[0] * header.shape[1] > (Image.MAX_IMAGE_PIXELS or np.inf):
+            raise _too_large(path)
+        return header
+    with reading(path, "an image"):
+        if content is not None and content.startswith(_TIFF):
+            check_directories(path, BytesIO(content), len(content))
+        image, frames = _open(path, content)
+        with image:
+            if frames > 1:
+                raise ExamReadError(
+                    f"{path.name} is a stack of several images; open the file by itself."
+                )
+            narrow = "uint16" if image.mode.startswith("I;16") else "uint8"
+            return ImageHeader((image.height, image.width), _WIDE.get(image.mode, narrow))
+    raise AssertionError("unreachable")
 
 
-def read_pixels(path: Path) -> NDArray[Any]:
+def _open(path: Path, content: bytes | None) -> tuple[Image.Image, int]:
+    """A picture that is not decoded yet, and the number of its frames."""
+    try:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged tags that carry no pixels
+            image = Image.open(path if content is None else BytesIO(content))
+            frames = getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    if image.height * image.width > (Image.MAX_IMAGE_PIXELS or np.inf):
+        image.close()
+        raise _too_large(path)
+    return image, frames
+
+
+def read_pixels(path: Path, content: bytes | None = None) -> NDArray[Any]:
     """Pixels of a picture, shape (rows, columns) or (rows, columns, channels)."""
-    with reading(path, "an image"), Image.open(path) as image:
+    with reading(path, "an image"), _open(path, content)[0] as image:
         mode = _READ_AS.get(image.mode)
         return np.asarray(image.convert(mode) if mode else image)
 
 
-def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
-    """Read a single picture as an exam of one B-scan."""
-    read_header(path)
-    pixels = read_pixels(path)
-    coloured = False
+def decode_grey(path: Path, content: bytes, header: ImageHeader, out: NDArray[Any]) -> bool:
+    """Decode a picture into an array of its header's shape and type.
+
+    Returns
+    -------
+    bool
+        Whether it is coloured; then `out` holds its luminance.
+    """
+    if header.plain_png:
+        with reading(path, "an image"):
+            _decode_png(content, out)
+        return False
+    pixels, coloured = read_pixels(path, content), False
     if pixels.ndim == 3:
         pixels, coloured = luminance(pixels)
+    out[...] = pixels
+    return coloured
+
+
+def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
+    """Read a single picture as an exam of one B-scan."""
+    content = read_content(path)
+    header = read_header(path, content)
+    check_volume_bytes(path, header.shape, header.bits // 8, stored=len(content))
+    pixels = np.empty(header.shape, header.dtype)
+    with reading(path, "an image"):
+        coloured = decode_grey(path, content, header, pixels)
     return Exam(
         OCTVolume(display_intensities(pixels)[np.newaxis]),
         source=path,
         format="image",
         warnings=(NO_SPACING, *((COLOURED_BSCANS,) if coloured else ())),
+    )
+
+
+def _plain_png_header(content: bytes) -> ImageHeader | None:
+    """Header of a PNG that is grey of 8 or 16 bits, opaque, not interlaced and no animation."""
+    if not content.startswith(_PNG) or content[12:16] != b"IHDR" or len(content) < 33:
+        return None
+    columns, rows, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    if bits not in (8, 16) or colour or interlaced or not (rows and columns):
+        return None
+    position = 33
+    while position + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        if kind == b"IDAT":
+            return ImageHeader((rows, columns), f"uint{bits}", plain_png=True)
+        if kind in (b"tRNS", b"acTL"):
+            return None
+        position += length + 12
+    return None
+
+
+def _decode_png(content: bytes, out: NDArray[Any]) -> None:
+    from imagecodecs import deflate_crc32, png_decode  # here, as only PNGs need it
+
+    # libpng complains of some damage on stderr; the checksums find it first.
+    position = len(_PNG)
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        end = position + 8 + length
+        (stated,) = struct.unpack_from(">I", content, end)
+        if deflate_crc32(content[position + 4 : end]) != stated:
+            raise ValueError("checksum")
+        if content[position + 4 : position + 8] == b"IEND":
+            break
+        position = end + 4
+    png_decode(content, out=out)
+
+
+def _too_large(path: Path) -> ExamReadError:
+    return ExamReadError(
+        f"{path.name} is too large for a B-scan or fundus image; export it smaller."
     )

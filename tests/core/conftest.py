@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from octcube_core.checkpoints.card import Architecture, Label, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
 from octcube_core.results import Analysis, DiseaseScore
 from octcube_core.token_grid import TokenGrid
+
+sys.path.append(str(Path(__file__).parent))  # for exam_strategies.py
 
 PATIENT = Patient(
     name="Zebedee^Quagga", id="PID-993311", birth_date="19431127", exam_date="20240229"

@@ -2,74 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dicom_files import VOXELS, item, opt, pixel_measures, sequence, shared
 from pydicom import uid
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from octcube_core.errors import ExamReadError
 from octcube_core.readers import read_exam
-from octcube_core.readers.dicom_geometry import SLICE_THICKNESS, UNEVEN_SPACING
+from octcube_core.readers.dicom_geometry import THICKNESS_ONLY, UNEVEN_SPACING
 from octcube_core.readers.failures import NO_SPACING
 
-OPT = "1.2.840.10008.5.1.4.1.1.77.1.5.4"
-VOXELS = np.random.default_rng(5).integers(0, 256, (4, 40, 48), dtype=np.uint8)
 SECRETS = ("Secretname", "ID4711", "1950", "2024", "Secretclinic")
-
-
-def item(**elements) -> Dataset:
-    dataset = Dataset()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-def sequence(**elements) -> Sequence:
-    return Sequence([item(**elements)])
-
-
-def pixel_measures(**elements) -> Dataset:
-    return item(PixelMeasuresSequence=sequence(**elements))
-
-
-def opt(voxels=VOXELS, **elements) -> FileDataset:
-    """A conformant Ophthalmic Tomography file, as far as reading it goes."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = OPT
-    meta.MediaStorageSOPInstanceUID = uid.generate_uid()
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    bits = voxels.dtype.itemsize * 8
-    defaults = {
-        "SOPClassUID": OPT,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "Modality": "OPT",
-        "PatientName": "Secretname^Jane",
-        "PatientID": "ID4711",
-        "PatientBirthDate": "19500102",
-        "StudyDate": "20240304",
-        "AcquisitionDateTime": "20240304101112.000000",
-        "InstitutionName": "Secretclinic",
-        "Manufacturer": "Heidelberg Engineering",
-        "ManufacturerModelName": "Spectralis",
-        "ImageLaterality": "L",
-        "NumberOfFrames": len(voxels),
-        "Rows": voxels.shape[1],
-        "Columns": voxels.shape[2],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": bits - 1,
-        "PixelRepresentation": 0,
-        "PixelData": voxels.tobytes(),
-        "SharedFunctionalGroupsSequence": Sequence(
-            [pixel_measures(PixelSpacing=[0.00387, 0.0058], SpacingBetweenSlices=0.122)]
-        ),
-    }
-    for keyword, value in (defaults | elements).items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-    return dataset
 
 
 @pytest.fixture
@@ -79,10 +21,6 @@ def write(tmp_path):
         return tmp_path / name
 
     return write
-
-
-def shared(**measures):
-    return Sequence([pixel_measures(**measures)])
 
 
 def test_ophthalmic_tomography(write):
@@ -126,8 +64,8 @@ def test_pixel_measures_in_the_per_frame_groups(write):
             )
         )
     )
-    assert exam.volume.spacing_mm == (0.1, 0.004, 0.006)
-    assert exam.warnings == (SLICE_THICKNESS,)
+    assert exam.volume.spacing_mm == (None, 0.004, 0.006)
+    assert THICKNESS_ONLY in exam.warnings
 
 
 def test_frames_of_different_spacing_have_no_common_one(write):

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from octcube_core.errors import ExamReadError
-from octcube_core.readers import read_exam
+from octcube_core.readers import folder as folder_reader
+from octcube_core.readers import folder_meta, read_exam
+from octcube_core.readers.folder_meta import KEYS
+from octcube_core.readers.formats import FORMATS
 
 RNG = np.random.default_rng(7)
 BSCANS = RNG.integers(0, 256, (3, 8, 10), dtype=np.uint8)
@@ -223,3 +228,62 @@ def test_stack_among_the_bscans_is_pointed_out(folder):
     pages[0].save(folder / "oct_12.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(ExamReadError, match=r"oct_12\.tif is a stack"):
         read_exam(folder)
+
+
+def test_every_modality_and_the_range_shown(folder):
+    for name in ("icga", "cfp", "oct", "fa", "ir"):
+        Image.fromarray(RNG.integers(0, 256, (6, 7), dtype=np.uint8)).save(folder / f"{name}.png")
+    write_meta(
+        folder,
+        value_range=[5, 99.5],
+        cfp_spacing_mm=[0.02, 0.03],
+        oct_spacing_mm=[0.12, None],
+        locations={"image": "cfp", "polylines": LINES},
+    )
+    exam = read_exam(folder)
+    assert exam.modalities == ("OCT", "IR", "CFP", "OCT", "FA", "ICGA")
+    assert exam.volume.shape[0] == 3
+    assert exam.volume.value_range == (5.0, 99.5)
+    assert exam.image("CFP").spacing_mm == (0.02, 0.03)
+    assert exam.image("OCT").spacing_mm == (0.12, None)
+    assert exam.enface[exam.locations.image].modality == "CFP"
+
+
+def test_value_range_must_rise(folder):
+    for wrong in ([5, 5], [9, 1], [1], "all", [0, "x"]):
+        write_meta(folder, value_range=wrong)
+        with pytest.raises(ExamReadError, match="value_range"):
+            read_exam(folder)
+
+
+def test_one_bscan_called_oct_is_a_bscan(tmp_path):
+    Image.fromarray(BSCANS[0]).save(tmp_path / "oct.png")
+    assert folder_reader.read(tmp_path).volume.shape == (1, 8, 10)
+
+
+def test_floating_point_tiff_is_kept(tmp_path):
+    bscans = RNG.random((2, 8, 10), dtype=np.float32)
+    for index, bscan in enumerate(bscans):
+        tifffile.imwrite(tmp_path / f"oct_{index}.tif", bscan, metadata=None)
+    exam = read_exam(tmp_path)
+    assert exam.volume.voxels.dtype == np.float32
+    np.testing.assert_array_equal(exam.volume.voxels, bscans)
+
+
+def test_every_entry_is_documented():
+    documented = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert [key for key in KEYS if f"`{key}`" not in documented + folder_meta.__doc__] == []
+    assert [
+        entry.name
+        for entry in FORMATS
+        for suffix in entry.suffixes
+        if suffix not in documented and suffix not in (".dicom", ".e2e", ".tiff", ".jpeg")
+    ] == []
+
+
+def test_results_written_into_the_exams_folder_are_no_bscans(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((8, 9), number, np.uint8)).save(tmp_path / f"oct_{number}.png")
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "montage.png")
+    (tmp_path / "scores.json").write_text("{}")
+    assert read_exam(tmp_path).volume.shape == (3, 8, 9)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from octcube_core.errors import ExamReadError
-from octcube_core.readers import numpy_file, read_exam
+from octcube_core.readers import mapped, read_exam
 
 
 def save(path, values):
@@ -73,5 +73,113 @@ def test_pickles_are_never_loaded(tmp_path):
 def test_large_files_stay_on_disk(tmp_path, monkeypatch):
     path = save(tmp_path / "v.npy", np.ones((3, 4, 5), np.uint8))
     assert not isinstance(read_exam(path).volume.voxels, np.memmap)
-    monkeypatch.setattr(numpy_file, "MEMORY_MAP_BYTES", 10)
+    monkeypatch.setattr(mapped, "MEMORY_MAP_BYTES", 10)
     assert isinstance(read_exam(path).volume.voxels, np.memmap)
+
+
+def test_more_than_one_array_in_a_file_is_refused(tmp_path):
+    path = save(tmp_path / "v.npy", np.ones((3, 4, 5), np.uint8))
+    with path.open("ab") as file:
+        np.save(file, np.ones((3, 4, 5), np.uint8))
+    with pytest.raises(ExamReadError, match="more bytes than its array"):
+        read_exam(path)
+
+
+VOXELS = np.random.default_rng(8).integers(0, 256, (3, 8, 10), dtype=np.uint8)
+LINES = np.array([[[row, 0], [row, 9]] for row in (1, 2, 3)], float)
+
+
+def archive(path, compressed=False, **arrays):
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", ["volume", "oct", "images", "arr_0", "anything"])
+def test_volume_of_an_archive(tmp_path, name, compressed):
+    path = archive(tmp_path / "e.npz", compressed, **{name: VOXELS, "notes": np.arange(4)})
+    exam = read_exam(path)
+    np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert exam.volume.spacing_mm == (None, None, None)
+    assert exam.format == "NumPy archive"
+    assert any("notes" in warning for warning in exam.warnings)
+
+
+def test_everything_that_an_archive_states(tmp_path):
+    path = archive(
+        tmp_path / "e.npz",
+        volume=VOXELS,
+        oct=VOXELS[:, 0],
+        faf=VOXELS[1],
+        ir=VOXELS[0],
+        spacing_mm=[0.1, np.nan, 0.006],
+        ir_spacing_mm=[0.01, 0.02],
+        laterality="left",
+        scan_pattern="raster",
+        device="Maker Model",
+        value_range=[10, 99],
+        locations=LINES,
+    )
+    exam = read_exam(path)
+    assert exam.volume.spacing_mm == (0.1, None, 0.006)
+    assert exam.volume.value_range == (10, 99)
+    assert exam.modalities == ("OCT", "IR", "FAF", "OCT")
+    assert exam.image("IR").spacing_mm == (0.01, 0.02)
+    assert exam.image("OCT").shape == (3, 10)
+    assert (exam.laterality, exam.scan_pattern, exam.device) == ("OS", "raster", "Maker Model")
+    assert exam.enface[exam.locations.image].modality == "IR"
+    np.testing.assert_array_equal(exam.locations.polylines, LINES)
+    assert len(exam.warnings) == 1
+    assert "axial" in exam.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"spacing_mm": [0.1, 0.004]}, "spacing_mm"),
+        ({"laterality": "both"}, "laterality"),
+        ({"value_range": [5, 5]}, "value_range"),
+        ({"locations": LINES}, "does not hold"),
+        ({"locations": LINES[:2], "ir": VOXELS[0]}, "3 B-scans but 2"),
+        ({"ir": VOXELS[0, 0]}, "IR image"),
+    ],
+)
+def test_wrong_facts_are_named(tmp_path, facts, named):
+    with pytest.raises(ExamReadError, match=named):
+        read_exam(archive(tmp_path / "e.npz", volume=VOXELS, **facts))
+
+
+@pytest.mark.parametrize("arrays", [{}, {"a": VOXELS, "b": VOXELS}, {"a": VOXELS[0]}])
+def test_archive_without_exactly_one_volume(tmp_path, arrays):
+    with pytest.raises(ExamReadError, match="must hold one array of three axes"):
+        read_exam(archive(tmp_path / "e.npz", **arrays))
+
+
+def test_pickles_in_an_archive_are_never_loaded(tmp_path):
+    path = tmp_path / "e.npz"
+    np.savez(path, volume=VOXELS, device=np.array([{}], object))
+    with pytest.raises(ExamReadError, match="never read"):
+        read_exam(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damaged_archives_are_refused(tmp_path, compressed):
+    path = archive(tmp_path / "e.npz", compressed, volume=VOXELS, laterality="OD")
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    refused = 0
+    for index in range(60):
+        damaged = bytearray(content)
+        if index % 2:
+            damaged = damaged[: int(rng.integers(len(content)))]
+        else:
+            damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            exam = read_exam(path)
+        except ExamReadError as error:
+            assert str(error).endswith(".")  # noqa: PT017
+            refused += 1
+        else:  # a checksum guards all but names and dates
+            np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert refused > 45

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
 
 from octcube_core.errors import ExamReadError
-from octcube_core.readers import failures, read_exam
+from octcube_core.readers import failures, mapped, read_exam
 from octcube_core.readers.failures import NO_SPACING
 
 VOXELS = np.random.default_rng(3).integers(0, 256, (6, 20, 30), dtype=np.uint8)
@@ -87,11 +89,11 @@ def test_ome_time_series_has_no_distance_between_bscans(write):
 def test_imagej_unit_and_spacing(write, unit, factor):
     path = write(
         imagej=True,
-        resolution=(1 / 5.8, 1 / 3.87),
-        metadata={"axes": "ZYX", "spacing": 122.0, "unit": unit},
+        resolution=(factor / 0.0058, factor / 0.00387),
+        metadata={"axes": "ZYX", "spacing": 0.122 / factor, "unit": unit},
     )
     spacing = read_exam(path).volume.spacing_mm
-    np.testing.assert_allclose(spacing, np.array([122.0, 3.87, 5.8]) * factor, rtol=1e-5)
+    np.testing.assert_allclose(spacing, (0.122, 0.00387, 0.0058), rtol=1e-5)
 
 
 @pytest.mark.parametrize("unit", ["pixel", "inch", ""])
@@ -212,3 +214,191 @@ def test_nothing_is_printed(write, capfd, tmp_path):
     with pytest.raises(ExamReadError):
         read_exam(path)
     assert capfd.readouterr().err == ""
+
+
+IR = np.random.default_rng(4).integers(0, 256, (40, 50), dtype=np.uint8)
+CFP = np.random.default_rng(5).integers(0, 256, (44, 54, 3), dtype=np.uint8)
+LINES = [[[row + 0.25, 1.5], [row + 1.0, 48.75]] for row in range(6)]
+FACTS = {
+    "spacing_mm": [0.1220001, 0.0038712345678, None],
+    "value_range": [3, 200],
+    "laterality": "OS",
+    "scan_pattern": "raster",
+    "device": "Maker Model & Son <x>",
+    "enface": [
+        {"modality": "CFP", "spacing_mm": [0.02, 0.03]},
+        {"modality": "IR", "spacing_mm": [None, 0.01]},
+    ],
+    "locations": {"image": 1, "polylines": LINES},
+}
+
+
+def write_exam(path, facts=FACTS, pictures=(CFP, IR), names=("CFP", "IR")):
+    """A file as this package exports it; without facts, as others may write one."""
+    text = facts if isinstance(facts, str) else json.dumps(facts)
+    annotation = {"Namespace": "napari-octcube/exam", "exam": text}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        metadata = OME | {"Name": "OCT"} | ({"MapAnnotation": annotation} if facts else {})
+        tiff.write(VOXELS, photometric="minisblack", compression="zlib", metadata=metadata)
+        for picture, name in zip(pictures, names, strict=True):
+            colour = picture.ndim == 3
+            tiff.write(
+                picture,
+                photometric="rgb" if colour else "minisblack",
+                metadata={
+                    "axes": "YXS" if colour else "YX",
+                    "Name": name,
+                    "PhysicalSizeX": 11.0,
+                    "PhysicalSizeXUnit": "µm",
+                },
+            )
+    return path
+
+
+def test_everything_that_the_annotation_of_an_export_states(tmp_path):
+    exam = read_exam(write_exam(tmp_path / "exam.ome.tif"))
+    np.testing.assert_array_equal(exam.volume.voxels, VOXELS)
+    assert exam.volume.spacing_mm == (0.1220001, 0.0038712345678, None)
+    assert exam.volume.value_range == (3, 200)
+    assert exam.modalities == ("OCT", "CFP", "IR")
+    np.testing.assert_array_equal(exam.image("CFP").pixels, CFP)
+    np.testing.assert_array_equal(exam.image("IR").pixels, IR)
+    assert exam.image("CFP").spacing_mm == (0.02, 0.03)
+    assert exam.image("IR").spacing_mm == (None, 0.01)
+    assert (exam.laterality, exam.scan_pattern) == ("OS", "raster")
+    assert exam.device == "Maker Model & Son <x>"
+    assert exam.locations.image == 1
+    np.testing.assert_array_equal(exam.locations.polylines, LINES)
+    assert len(exam.warnings) == 1
+    assert "lateral" in exam.warnings[0]
+
+
+def test_images_of_other_programs_are_known_by_their_names(tmp_path):
+    path = write_exam(tmp_path / "x.ome.tif", facts="", names=("thumbnail", "ir"))
+    exam = read_exam(path)
+    assert exam.modalities == ("OCT", "IR")
+    np.testing.assert_array_equal(exam.image("IR").pixels, IR)
+    assert exam.image("IR").spacing_mm == (None, pytest.approx(0.011))
+    np.testing.assert_allclose(exam.volume.spacing_mm, (0.122, 0.00387, 0.0058))
+    assert exam.warnings == ("The file holds 3 images; 2 of them are shown.",)
+
+
+def test_only_rasters_have_a_distance_between_bscans(tmp_path):
+    facts = FACTS | {"scan_pattern": "radial", "spacing_mm": None}
+    exam = read_exam(write_exam(tmp_path / "x.ome.tif", facts))
+    assert exam.volume.spacing_mm == (None, pytest.approx(0.00387), pytest.approx(0.0058))
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        (FACTS | {"laterality": "both"}, "laterality"),
+        (FACTS | {"enface": FACTS["enface"][:1]}, "states 1 en-face images but holds 2"),
+        (FACTS | {"enface": 5}, "not of the form"),
+        (FACTS | {"enface": [{"modality": "XR"}, {"modality": "IR"}]}, "unknown modality"),
+        (FACTS | {"locations": {"image": 2, "polylines": LINES}}, "does not hold"),
+        (FACTS | {"locations": {"image": 1, "polylines": LINES[1:]}}, "6 B-scans but 5"),
+        ("{", "cannot be read"),
+        ("[1]", "not of the form"),
+    ],
+)
+def test_wrong_annotations_are_named(tmp_path, facts, named):
+    with pytest.raises(ExamReadError, match=named):
+        read_exam(write_exam(tmp_path / "x.ome.tif", facts))
+
+
+def test_large_uncompressed_stacks_stay_on_disk(write, monkeypatch):
+    monkeypatch.setattr(mapped, "MEMORY_MAP_BYTES", 100)
+    for options in ({"metadata": None}, {"imagej": True}, {"ome": True}):
+        values = VOXELS.astype(np.uint16)
+        voxels = read_exam(write(values, photometric="minisblack", **options)).volume.voxels
+        assert options.get("imagej") or isinstance(voxels, np.memmap)  # ImageJ is big-endian
+        np.testing.assert_array_equal(voxels, values)
+
+
+def test_mapped_floats_show_their_range_without_being_read_whole(write, monkeypatch):
+    monkeypatch.setattr(mapped, "MEMORY_MAP_BYTES", 100)
+    values = VOXELS.astype(np.float32)
+    exam = read_exam(write(values, metadata=None, photometric="minisblack"))
+    assert isinstance(exam.volume.voxels, np.memmap)
+    assert exam.volume.value_range == (values.min(), values.max())
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 30), (5, 20, 1), (1, 20, 30), (1, 1, 1)])
+def test_axes_of_one_sample(write, shape):
+    values = np.ones(shape, np.uint8)
+    exam = read_exam(write(values, ome=True, photometric="minisblack", metadata=OME))
+    assert exam.volume.shape == shape
+
+
+def test_jpeg_cut_short_is_no_grey_bscan(write):
+    path = write(compression="jpeg", metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[3]
+        end = page.dataoffsets[0] + page.databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[end - 100 : end] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ExamReadError, match="has no end"):
+        read_exam(path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg", "packbits"])
+def test_cut_and_damaged_files(write, compression, capfd):
+    path = write(compression=compression, metadata=None, photometric="minisblack")
+    content, expected = path.read_bytes(), read_exam(path).volume.voxels
+    rng = np.random.default_rng(2)
+    refused = 0
+    for index in range(30):
+        damaged = bytearray(content)
+        if index % 2:
+            damaged = damaged[: int(rng.integers(len(content)))]
+        else:
+            for position in rng.integers(0, len(content), 4):
+                damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            voxels = read_exam(path).volume.voxels
+        except ExamReadError as error:
+            assert str(error).endswith(".")  # noqa: PT017
+            refused += 1
+        else:
+            if len(damaged) < len(content):
+                np.testing.assert_array_equal(voxels, expected)
+    assert refused >= 12
+    assert capfd.readouterr().err == ""
+
+
+def test_jpeg_2000_pages(write):
+    path = write(compression="jpeg2000", metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(read_exam(path).volume.voxels, VOXELS)
+    content = path.read_bytes()
+    at = content.index(b"\xff\x4f\xff\x51") + 8
+    path.write_bytes(content[:at] + b"\0\1\0\0" * 2 + content[at + 8 :])
+    with pytest.raises(ExamReadError, match="far more than it shows"):
+        read_exam(path)
+
+
+def test_other_compressions_are_named(write):
+    path = write(compression="png", metadata=None, photometric="minisblack")
+    with pytest.raises(ExamReadError, match="no OCT export uses"):
+        read_exam(path)
+
+
+@pytest.mark.parametrize("target", ["second page", "header", "samples", "beyond"])
+def test_links_that_lead_nowhere_do_not_hang(write, target):
+    path = write(metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path) as tiff:
+        last = tiff.pages[-1]
+        next_pointer = last.offset + 2 + 12 * len(last.tags)
+        leads_to = {
+            "second page": tiff.pages[1].offset,
+            "header": 2,
+            "samples": tiff.pages[0].dataoffsets[0],
+            "beyond": 10**9,
+        }[target]
+    content = bytearray(path.read_bytes())
+    content[next_pointer : next_pointer + 4] = leads_to.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ExamReadError, match=r"stack\.tif"):
+        read_exam(path)

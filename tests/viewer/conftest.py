@@ -1,5 +1,7 @@
 import os
+import queue
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # for fakes.py, which the fake model process imports as well
 
+PATIENCE_S = 20
 FAKE_WORKER = (sys.executable, str(HERE / "fake_worker.py"))
 
 
@@ -26,6 +29,33 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "qtbot" in item.fixturenames and HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class Owner:
+    """Stands for the Qt thread: runs what other threads hand over."""
+
+    def __init__(self):
+        self._calls = queue.SimpleQueue()
+
+    def __call__(self, function):
+        self._calls.put(function)
+
+    def run_until(self, condition, timeout=PATIENCE_S):
+        end = time.monotonic() + timeout
+        while not condition():
+            try:
+                self._calls.get(timeout=max(0.01, end - time.monotonic()))()
+            except queue.Empty:
+                pytest.fail("What was waited for did not happen in time.")
+
+    def run_pending(self):
+        while not self._calls.empty():
+            self._calls.get()()
+
+
+@pytest.fixture
+def owner():
+    return Owner()
 
 
 @pytest.fixture
@@ -59,6 +89,36 @@ def open_dock(make_napari_viewer, fake_worker, qtbot):
     yield opener
     for dock in docks:
         dock.client.close()
+
+
+@pytest.fixture
+def longest_stall(qtbot):
+    """A function that tells for how long the event loop stood still at most since it was called last.
+
+    (seconds by the clock, seconds in which this thread computed); the latter do not depend on what else runs here.
+    """
+    from qtpy.QtCore import QTimer
+
+    timer = QTimer()
+    timer.setInterval(0)
+    clocks = (time.perf_counter, time.thread_time)
+    longest, last = [0.0, 0.0], [clock() for clock in clocks]
+
+    def tick():
+        for index, clock in enumerate(clocks):
+            now = clock()
+            longest[index] = max(longest[index], now - last[index])
+            last[index] = now
+
+    def read():
+        tick()
+        result, longest[:] = tuple(longest), [0.0, 0.0]
+        return result
+
+    timer.timeout.connect(tick)
+    timer.start()
+    yield read
+    timer.stop()
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """An exam with one bright voxel, and analyses of it that need no model and no torch."""
 
+from pathlib import Path
+
 import numpy as np
 
 from octcube_core.checkpoints.card import Architecture, Label, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume
+from octcube_core.readers import ExamEntry
 from octcube_core.results import Analysis, DiseaseScore
 from octcube_core.token_grid import TokenGrid
 
@@ -30,6 +33,11 @@ def make_exam(shape=(20, 96, 160), spacing_mm=(0.12, 0.004, 0.012), bright=BRIGH
         device="Test device",
         format="test",
     )
+
+
+def make_entry(name, produce=make_exam, **facts):
+    """An exam that nobody has read yet."""
+    return ExamEntry(Path(name), "test", produce, **facts)
 
 
 def make_card():

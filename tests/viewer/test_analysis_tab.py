@@ -177,3 +177,25 @@ def test_dock_closed_and_reopened(make_napari_viewer, plugin, monkeypatch, fake_
     assert dock.session.exam is exam
     assert [layer.name for layer in viewer.layers] == ["OCT"]
     dock.client.close()
+
+
+def test_the_number_of_the_bscan_in_view_is_shown(dock):
+    dock.scene.add_exam(make_exam())
+    dock.session.go_to_bscan(16)
+    assert "17 of 20" in visible_text(dock)
+
+
+def test_a_circle_scan_is_drawn_to_scale(dock):
+    dock.scene.add_exam(make_exam((1, 96, 160), (None, 0.004, 0.012), (0, 1, 1)))
+    assert "4 µm in depth, 12 µm in width" in visible_text(dock)
+    switch = dock.analysis_tab.aspect_switch
+    assert switch.isEnabled()
+    assert switch.buttons["um"].isChecked()
+
+
+def test_long_facts_do_not_widen_the_dock(dock, qtbot):
+    dock.scene.add_exam(make_exam(spacing_mm=(None, 0.00387, None)))
+    dock.window().resize(1366, 768)
+    qtbot.wait(50)
+    assert dock.open_button.isVisible()
+    assert not dock.analysis_tab.scroll_area.horizontalScrollBar().isVisible()

@@ -1,7 +1,6 @@
 """The client with the real process machinery; only the engine in the process is fake. No Qt."""
 
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -16,31 +15,6 @@ from fakes import make_analysis, make_exam
 from napari_octcube._inference import InferenceClient
 from napari_octcube._session import Session
 from octcube_core.exam import Patient
-
-PATIENCE_S = 20
-
-
-class Owner:
-    """Stands for the Qt thread: runs what the client's threads hand over."""
-
-    def __init__(self):
-        self._calls = queue.SimpleQueue()
-
-    def __call__(self, function):
-        self._calls.put(function)
-
-    def run_until(self, condition, timeout=PATIENCE_S):
-        end = time.monotonic() + timeout
-        while not condition():
-            try:
-                self._calls.get(timeout=max(0.01, end - time.monotonic()))()
-            except queue.Empty:
-                pytest.fail("The model process did not answer in time.")
-
-
-@pytest.fixture
-def owner():
-    return Owner()
 
 
 @pytest.fixture

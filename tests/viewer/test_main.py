@@ -29,7 +29,7 @@ def test_no_qt_binding_names_the_extra(monkeypatch, capsys):
     assert 'pip install "napari-octcube[all]"' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["path", "--demo"], ["--analyze"]])
+@pytest.mark.parametrize("arguments", [["path", "--demo"], ["--analyze"], ["--exam", "2"]])
 def test_contradictions_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)

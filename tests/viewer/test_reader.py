@@ -4,6 +4,7 @@ from napari.utils.notifications import notification_manager
 from PIL import Image
 
 from octcube_core.exam import Exam
+from octcube_core.readers.formats import FORMATS
 
 
 @pytest.fixture
@@ -37,7 +38,12 @@ def test_napari_opens_it_through_the_manifest(bscan_folder, plugin, make_napari_
 
 
 @pytest.mark.parametrize(
-    "name", ["a.dcm", "a.DCM", "a.tif", "a.ome.tiff", "a.npy", "IM-0001-0001", "1.2.840.10008.7"]
+    "name",
+    [
+        *("a.dcm", "a.DCM", "a.tif", "a.ome.tiff", "a.npy", "IM-0001-0001", "1.2.840.10008.7"),
+        *("a.vol", "a.VOL", "a.E2E", "a.e2e", "a.fda", "a.fds", "a.xml", "a.mat", "a.nii.gz"),
+        *("P1_Macular Cube 200x200_OD.img", "DICOMDIR"),
+    ],
 )
 def test_manifest_offers_the_reader(name, plugin, npe2pm, tmp_path):
     path = tmp_path / name
@@ -46,7 +52,17 @@ def test_manifest_offers_the_reader(name, plugin, npe2pm, tmp_path):
     assert readers == {"napari-octcube.read"}
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "photo.png", "table.csv"])
+def test_every_format_is_claimed_but_pictures(plugin, npe2pm, tmp_path):
+    unclaimed = set()
+    for suffix in {suffix for found in FORMATS for suffix in found.suffixes}:
+        path = tmp_path / f"exam{suffix}"
+        path.touch()
+        if not list(npe2pm.iter_compatible_readers(str(path))):
+            unclaimed.add(suffix)
+    assert unclaimed == {".png", ".jpg", ".jpeg", ".bmp"}  # napari.yaml says why
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "photo.png", "table.csv", "Makefile", "Readme_1"])
 def test_manifest_leaves_other_files_alone(name, plugin, npe2pm, tmp_path):
     path = tmp_path / name
     path.touch()
@@ -68,3 +84,47 @@ def test_several_paths_are_not_one_exam():
     from napari_octcube._reader import get_reader
 
     assert get_reader(["a.dcm", "b.dcm"]) is None
+
+
+def from_the_event_loop(qtbot, function):
+    """Call a function as a menu or a drop does."""
+    from qtpy.QtCore import QTimer
+
+    results = []
+    QTimer.singleShot(0, lambda: results.append(function()))
+    qtbot.waitUntil(lambda: bool(results))
+    return results[0]
+
+
+def test_a_person_s_file_is_read_by_the_dock(bscan_folder, plugin, open_dock, qtbot):
+    viewer, dock = open_dock()
+    opened = from_the_event_loop(qtbot, lambda: viewer.open(bscan_folder, plugin="napari-octcube"))
+    assert opened == []  # not yet
+    qtbot.waitUntil(lambda: dock.session.exam is not None)
+    assert [layer.name for layer in viewer.layers] == ["eye"]
+    assert dock.session.error == ""
+
+
+def test_without_a_dock_one_appears(
+    bscan_folder, plugin, make_napari_viewer, fake_worker, monkeypatch, qtbot
+):
+    from napari_octcube._widgets.dock import OCTCubeDock
+
+    monkeypatch.setattr(OCTCubeDock.__init__, "__defaults__", (fake_worker,))
+    viewer = make_napari_viewer()
+    from_the_event_loop(qtbot, lambda: viewer.open(bscan_folder, plugin="napari-octcube"))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1)
+    (dock,) = viewer.window._qt_window.findChildren(OCTCubeDock)
+    assert dock.session.exam is not None
+    dock.client.close()
+
+
+def test_several_files_of_one_drop_become_one_list(plugin, open_dock, qtbot, tmp_path):
+    viewer, dock = open_dock()
+    paths = [tmp_path / name for name in ("right.npy", "left.npy")]
+    for path in paths:
+        np.save(path, np.zeros((3, 32, 32), np.uint8))
+    from_the_event_loop(qtbot, lambda: viewer.open(paths, plugin="napari-octcube"))
+    qtbot.waitUntil(lambda: dock.chooser is not None and dock.chooser.table.total == 2)
+    assert len(viewer.layers) == 0
+    dock.chooser.reject()

@@ -1,0 +1,156 @@
+"""Asks which of several exams to open, while they are still being found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QDialogButtonBox,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_octcube._exam_listing import ExamListing, ListedExam
+from napari_octcube._widgets.exam_table import ExamTable
+
+SIZE = (980, 480)
+ROW_HEIGHT = 24
+COLUMN_WIDTHS = (300, 45, 70, 110, 160)
+
+
+class ExamChooser(QDialog):
+    """A table of exams with a filter; a double click or Open opens one.
+
+    Parameters
+    ----------
+    listing : ExamListing
+        Its exams appear as they are found; the dialog closes when it is over.
+    on_open : callable of ListedExam
+    on_cancel : callable
+    """
+
+    def __init__(
+        self,
+        listing: ExamListing,
+        on_open: Callable[[ListedExam], None],
+        on_cancel: Callable[[], None],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._listing = listing
+        self._on_open = on_open
+        self._on_cancel = on_cancel
+        self._over = False
+        self.setWindowTitle(f"Exams in {listing.name}")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(*SIZE)
+        self.filter_box = QLineEdit()
+        self.filter_box.setPlaceholderText("Filter, for instance: OD raster")
+        self.filter_box.setClearButtonEnabled(True)
+        self.table = ExamTable(listing)
+        self.rows = _table_view(self.table)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextFormat(Qt.TextFormat.PlainText)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel
+        )
+        self.open_button = buttons.button(QDialogButtonBox.StandardButton.Open)
+        self.cancel_button = buttons.button(QDialogButtonBox.StandardButton.Cancel)
+        column = QVBoxLayout(self)
+        for widget in (self.filter_box, self.rows, self.status, buttons):
+            column.addWidget(widget)
+        self.filter_box.textChanged.connect(self._filter)
+        self.rows.doubleClicked.connect(self._open)
+        self.rows.selectionModel().selectionChanged.connect(self._refresh_button)
+        self.open_button.clicked.connect(lambda: self._open(self.rows.currentIndex()))
+        buttons.rejected.connect(self.reject)
+        listing.added.connect(self._on_added)
+        listing.finished.connect(self._show_count)
+        listing.failed.connect(self._on_failed)
+        listing.over.connect(self._close)
+        self._select_first()
+        self._show_count()
+
+    def reject(self) -> None:
+        """Close without opening anything."""
+        if not self._over:
+            self._on_cancel()  # whose listing then closes this dialog
+        self._close()
+
+    def _close(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._listing.added.disconnect(self._on_added)
+        self._listing.finished.disconnect(self._show_count)
+        self._listing.failed.disconnect(self._on_failed)
+        super().reject()
+
+    def _on_added(self, exams: list[ListedExam]) -> None:
+        self.table.add(exams)
+        self._select_first()
+        self._show_count()
+
+    def _filter(self, text: str) -> None:
+        self.table.set_filter(text)
+        self._select_first()
+        self._show_count()
+
+    def _select_first(self) -> None:
+        if not self.rows.currentIndex().isValid() and self.table.rowCount():
+            self.rows.selectRow(0)
+        self._refresh_button()
+
+    def _refresh_button(self) -> None:
+        self.open_button.setEnabled(self.rows.selectionModel().hasSelection())
+
+    def _open(self, index: QModelIndex) -> None:
+        if index.isValid():
+            listed = self.table.exam(index.row())
+            self.status.setText(f"Opening {listed.name} …")
+            self._on_open(listed)
+
+    def _on_failed(self, listed: ListedExam) -> None:
+        self.table.update_row(listed)
+        self.status.setText(f"⚠ {listed.problem}")
+
+    def _show_count(self) -> None:
+        shown, total = self.table.rowCount(), self.table.total
+        text = f"{total} exam{'s' if total != 1 else ''}"
+        if shown != total:
+            text = f"{shown} of {text}"
+        if not self._listing.done:
+            text += ", still looking …"
+        problems = [f"⚠ {problem}" for problem in self._listing.failures[:1]]
+        self.status.setText("\n".join((text, *problems)))
+
+
+def _table_view(model: ExamTable) -> QTableView:
+    view = QTableView()
+    view.setModel(model)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setTabKeyNavigation(False)
+    view.setShowGrid(False)
+    view.setWordWrap(False)
+    view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    view.verticalHeader().hide()
+    view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+    view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    header = view.horizontalHeader()
+    header.setHighlightSections(False)
+    header.setStretchLastSection(True)
+    for column, width in enumerate(COLUMN_WIDTHS):
+        header.resizeSection(column, width)
+    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as found, until a header is clicked
+    view.setSortingEnabled(True)
+    return view

@@ -1,0 +1,225 @@
+"""The fundus picture with the B-scans' lines, to pan, zoom and click. Knows pictures and lines, no exam."""
+
+# ruff: noqa: N802 - names of Qt's methods
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import (
+    QColor,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPen,
+    QPixmap,
+    QResizeEvent,
+    QTransform,
+    QWheelEvent,
+)
+from qtpy.QtWidgets import (
+    QApplication,
+    QGraphicsPathItem,
+    QGraphicsPixmapItem,
+    QGraphicsScene,
+    QGraphicsView,
+    QWidget,
+)
+
+from napari_octcube._bscan_lines import BScanLines
+from napari_octcube._widgets.bscan_mark import OTHERS, draw_bscan_mark
+
+MARGIN_PX = 6
+WHEEL_FACTOR = 1.25  # per notch
+MAX_ZOOM = 40.0  # screen pixels per pixel of the image
+LINE_ALPHA = 0.75
+MIN_ALPHA = 0.12
+SPARSE_LINES = 25  # more lines than this grow paler, or they would hide the picture
+PAGE = 10  # B-scans
+STEPS = {
+    Qt.Key.Key_Up: -1,
+    Qt.Key.Key_Left: -1,
+    Qt.Key.Key_Down: 1,
+    Qt.Key.Key_Right: 1,
+    Qt.Key.Key_PageUp: -PAGE,
+    Qt.Key.Key_PageDown: PAGE,
+    Qt.Key.Key_Home: -(10**6),
+    Qt.Key.Key_End: 10**6,
+}
+TIP = "Click: go to the nearest B-scan. Arrow keys: next and previous. Wheel: zoom. Drag: move. 0: whole image."
+
+
+class LocalizerView(QGraphicsView):
+    """A scene whose coordinates are the picture's: (0, 0) is its top-left corner, a pixel's centre at +0.5.
+
+    ``clicked`` carries the B-scan nearest to a click, ``stepped`` by how many B-scans a key moves.
+    """
+
+    clicked = Signal(int)
+    stepped = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._picture = QGraphicsPixmapItem()
+        self._picture.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
+        self._others = QGraphicsPathItem()
+        scene = QGraphicsScene(self)
+        scene.addItem(self._picture)
+        scene.addItem(self._others)
+        self.setScene(scene)
+        self._lines: BScanLines | None = None
+        self._bscan = 0
+        self._stretch = 1.0
+        self._whole = (
+            True  # whether the whole picture is shown, and stays so when the view changes its size
+        )
+        self._pressed: QPoint | None = None
+        self.setRenderHints(
+            QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform
+        )
+        self.setDragMode(QGraphicsView.DragMode.ScrollHandDrag)
+        self.setTransformationAnchor(QGraphicsView.ViewportAnchor.AnchorUnderMouse)
+        self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.FullViewportUpdate)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QGraphicsView.Shape.NoFrame)
+        self.setBackgroundBrush(Qt.GlobalColor.black)
+        self.setStyleSheet("background: black;")
+        self.viewport().setCursor(Qt.CursorShape.CrossCursor)
+        self.setToolTip(TIP)
+        self.setMinimumSize(120, 120)
+
+    def sizeHint(self) -> QSize:
+        return QSize(320, 320)
+
+    def set_picture(
+        self, pixels: NDArray[np.uint8], shape: tuple[int, int], stretch: float = 1.0
+    ) -> None:
+        """Show a picture.
+
+        Parameters
+        ----------
+        pixels : uint8 array, shape (rows, columns) or (rows, columns, 3)
+        shape : (rows, columns)
+            Of the image that the lines refer to, of which `pixels` may be a smaller copy.
+        stretch : float
+            True height of a pixel over its width.
+        """
+        rows, columns = shape
+        pixels = np.ascontiguousarray(pixels)
+        grey = pixels.ndim == 2
+        layout = QImage.Format.Format_Grayscale8 if grey else QImage.Format.Format_RGB888
+        height, width = pixels.shape[:2]
+        data = pixels.tobytes()  # a QImage does not own it
+        image = QImage(data, width, height, pixels.strides[0], layout)
+        self._picture.setPixmap(QPixmap.fromImage(image))
+        self._picture.setTransform(QTransform.fromScale(columns / width, rows / height))
+        self._stretch = stretch
+        self.setSceneRect(QRectF(0, 0, columns, rows))
+        self.show_whole()
+
+    def set_lines(self, lines: BScanLines | None) -> None:
+        """Show the B-scans' lines, or none."""
+        self._lines = lines
+        path = QPainterPath()
+        count = 0
+        for line in lines.lines if lines is not None else ():
+            count += 1
+            path.moveTo(*line[0])
+            for point in line[1:]:
+                path.lineTo(*point)
+        self._others.setPath(path)
+        colour = QColor(OTHERS)
+        colour.setAlphaF(min(LINE_ALPHA, max(MIN_ALPHA, LINE_ALPHA * SPARSE_LINES / max(count, 1))))
+        pen = QPen(colour, 1.0)
+        pen.setCosmetic(True)  # as thin at any zoom
+        self._others.setPen(pen)
+        self.viewport().update()
+
+    def set_bscan(self, bscan: int) -> None:
+        """Highlight a B-scan."""
+        self._bscan = bscan
+        self.viewport().update()
+
+    def show_whole(self) -> None:
+        """Zoom so that the picture just fits."""
+        self._whole = True
+        zoom = self._whole_zoom()
+        self.setTransform(QTransform.fromScale(zoom, zoom * self._stretch))
+        self.centerOn(self.sceneRect().center())
+
+    def zoom_by(self, factor: float) -> None:
+        """Zoom; not further out than to the whole picture."""
+        zoom = self.transform().m11() * factor
+        if zoom <= self._whole_zoom():
+            self.show_whole()
+        elif zoom <= MAX_ZOOM:
+            self._whole = False
+            self.scale(factor, factor)
+
+    def _whole_zoom(self) -> float:
+        scene, area = self.sceneRect(), self.viewport().size()
+        if scene.isEmpty():
+            return 1.0
+        width, height = area.width() - 2 * MARGIN_PX, area.height() - 2 * MARGIN_PX
+        return max(1e-3, min(width / scene.width(), height / (scene.height() * self._stretch)))
+
+    def drawForeground(self, painter: QPainter | None, rect: QRectF) -> None:
+        lines = self._lines
+        if painter is None or lines is None or not 0 <= self._bscan < len(lines.lines):
+            return
+        # on the screen, where the mark has the same size at any zoom
+        to_screen = self.viewportTransform()
+        points = [to_screen.map(QPointF(x, y)) for x, y in lines.lines[self._bscan]]
+        painter.save()
+        painter.resetTransform()
+        draw_bscan_mark(
+            painter,
+            np.array([(point.x(), point.y()) for point in points]),
+            self._bscan + 1,
+            QRectF(self.viewport().rect()),
+        )
+        painter.restore()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        if self._whole:
+            self.show_whole()
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        if event is not None:
+            self.zoom_by(WHEEL_FACTOR ** (event.angleDelta().y() / 120))
+            event.accept()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self._pressed = event.position().toPoint()
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        super().mouseReleaseEvent(event)
+        pressed, self._pressed = self._pressed, None
+        self.viewport().setCursor(Qt.CursorShape.CrossCursor)
+        if event is None or pressed is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        at = event.position().toPoint()
+        was_drag = (at - pressed).manhattanLength() >= QApplication.startDragDistance()
+        if not was_drag and self._lines is not None:
+            point = self.mapToScene(at)
+            self.clicked.emit(self._lines.nearest((point.x(), point.y()), self._stretch))
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        key = event.key() if event is not None else None
+        if key in STEPS:
+            self.stepped.emit(STEPS[Qt.Key(key)])
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.zoom_by(WHEEL_FACTOR)
+        elif key == Qt.Key.Key_Minus:
+            self.zoom_by(1 / WHEEL_FACTOR)
+        elif key == Qt.Key.Key_0:
+            self.show_whole()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,36 @@
+"""A button to open a file or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+
+from octcube_core.readers.formats import FORMATS
+
+
+class OpenButton(QPushButton):
+    """Asks for files or for a folder, which may hold many exams."""
+
+    def __init__(
+        self, open_paths: Callable[[Sequence[Path]], None], parent: QWidget | None = None
+    ) -> None:
+        super().__init__("Open", parent)
+        self._open_paths = open_paths
+        self.setToolTip("Open exams: " + "; ".join(found.files for found in FORMATS))
+        menu = QMenu(self)
+        menu.addAction("Files…", self._ask_for_files)
+        menu.addAction("Folder…", self._ask_for_folder)
+        self.setMenu(menu)
+
+    def _ask_for_files(self) -> None:
+        # all files, because DICOM files often have no suffix
+        names, _ = QFileDialog.getOpenFileNames(self, "Open exams", "", "All files (*)")
+        if names:
+            self._open_paths([Path(name) for name in names])
+
+    def _ask_for_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open a folder of exams")
+        if name:
+            self._open_paths([Path(name)])

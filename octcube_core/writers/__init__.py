@@ -1,0 +1,102 @@
+"""`Exam` -> DICOM, OME-TIFF or a folder of images; without the patient's identity unless it is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octcube_core.errors import InputError
+from octcube_core.exam import EnFaceImage, Exam, OCTVolume
+
+__all__ = ["TARGETS", "TRANSFER_SYNTAXES", "write_exam"]
+
+TARGETS = ("dicom", "ome-tiff", "folder")
+TRANSFER_SYNTAXES = ("explicit", "implicit", "jpeg2000", "jpegls", "rle")
+
+
+def write_exam(
+    exam: Exam,
+    out: str | os.PathLike[str],
+    to: str,
+    *,
+    keep_identity: bool = False,
+    transfer_syntax: str = "explicit",
+) -> tuple[str, ...]:
+    """Write an exam; ``out`` appears whole or not at all.
+
+    Parameters
+    ----------
+    exam : Exam
+    out : str or path
+        A folder, new or empty, for 'dicom' and 'folder'; a new file that ends in .ome.tif for 'ome-tiff'.
+    to : 'dicom', 'ome-tiff' or 'folder'
+        See `octcube_core.writers.dicom`, ``.ome_tiff`` and ``.folder`` for what each holds.
+    keep_identity : bool
+        Write name, id, birth date and date of the exam into the DICOM files.
+    transfer_syntax : str
+        How DICOM files are stored: one of ``TRANSFER_SYNTAXES``, all without loss.
+
+    Returns
+    -------
+    tuple of str
+        What the format could not say as the exam says it, one sentence each.
+
+    Raises
+    ------
+    InputError
+        If an option is wrong or does not apply, ``out`` exists or cannot be written, or the format cannot hold the
+        exam.
+    """
+    if to not in TARGETS:
+        raise InputError(f"Unknown format {to!r} to write; choose one of {', '.join(TARGETS)}.")
+    if transfer_syntax not in TRANSFER_SYNTAXES:
+        known = ", ".join(TRANSFER_SYNTAXES)
+        raise InputError(f"Unknown transfer syntax {transfer_syntax!r}; choose one of {known}.")
+    if to != "dicom" and transfer_syntax != "explicit":
+        raise InputError("Only DICOM files have a transfer syntax; leave the option out.")
+    if to != "dicom" and keep_identity:
+        raise InputError("Only DICOM files can keep the patient's identity; leave the option out.")
+    ready = _displayable(exam)
+    path = Path(out).expanduser()
+    if to == "dicom":
+        from octcube_core.writers.dicom import write_dicom
+
+        return write_dicom(ready, path, keep_identity, transfer_syntax)
+    if to == "ome-tiff":
+        from octcube_core.writers.ome_tiff import write_ome_tiff
+
+        write_ome_tiff(ready, path)
+    else:
+        from octcube_core.writers.folder import write_folder
+
+        write_folder(ready, path)
+    return ()
+
+
+def _displayable(exam: Exam) -> Exam:
+    """The exam with all values as uint8, uint16 or float32, which every format takes."""
+    volume = OCTVolume(
+        _checked(exam.volume.voxels, "volume"), exam.volume.spacing_mm, exam.volume.value_range
+    )
+    enface = tuple(
+        EnFaceImage(
+            _checked(image.pixels, f"{image.modality} image"), image.modality, image.spacing_mm
+        )
+        for image in exam.enface
+    )
+    return dataclasses.replace(exam, volume=volume, enface=enface)
+
+
+def _checked(values: NDArray[Any], what: str) -> NDArray[Any]:
+    from octcube_core.readers.intensity import display_intensities
+
+    values = display_intensities(values)
+    floating = values.dtype.kind == "f"
+    if floating and not all(np.isfinite(part).all() for part in values):
+        raise InputError(f"The {what} holds values that are not numbers, which cannot be written.")
+    return values

@@ -1,0 +1,1 @@
+"""Mutated files over all readers: ``python -m tests.fuzz``, or ``make fuzz``."""

@@ -1,0 +1,42 @@
+import pytest
+
+from napari_octcube._widgets.open_button import OpenButton
+
+DIALOG = "napari_octcube._widgets.open_button.QFileDialog"
+
+
+@pytest.fixture
+def opened(qtbot):
+    opened = []
+    button = OpenButton(opened.append)
+    qtbot.addWidget(button)
+    return button, opened
+
+
+def trigger(button, text):
+    (action,) = (action for action in button.menu().actions() if action.text() == text)
+    action.trigger()
+
+
+def test_files(opened, monkeypatch, tmp_path):
+    button, paths = opened
+    names = [str(tmp_path / "a.vol"), str(tmp_path / "b.vol")]
+    monkeypatch.setattr(f"{DIALOG}.getOpenFileNames", lambda *_: (names, ""))
+    trigger(button, "Files…")
+    assert paths == [[tmp_path / "a.vol", tmp_path / "b.vol"]]
+
+
+def test_folder(opened, monkeypatch, tmp_path):
+    button, paths = opened
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: str(tmp_path))
+    trigger(button, "Folder…")
+    assert paths == [[tmp_path]]
+
+
+def test_cancelled_dialogs_open_nothing(opened, monkeypatch):
+    button, paths = opened
+    monkeypatch.setattr(f"{DIALOG}.getOpenFileNames", lambda *_: ([], ""))
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: "")
+    trigger(button, "Files…")
+    trigger(button, "Folder…")
+    assert paths == []
