@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -101,8 +103,7 @@ def read_header(path: Path, content: bytes | None = None) -> ImageHeader:
 def _open(path: Path, content: bytes | None) -> tuple[Image.Image, int]:
     """A picture that is not decoded yet, and the number of its frames."""
     try:
-        with _FILTERS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags that carry no pixels
+        with _silence():
             image = Image.open(path if content is None else BytesIO(content))
             frames = getattr(image, "n_frames", 1)
     except Image.DecompressionBombError:
@@ -117,7 +118,17 @@ def read_pixels(path: Path, content: bytes | None = None) -> NDArray[Any]:
     """Pixels of a picture, shape (rows, columns) or (rows, columns, channels)."""
     with reading(path, "an image"), _open(path, content)[0] as image:
         mode = _READ_AS.get(image.mode)
-        return np.asarray(image.convert(mode) if mode else image)
+        with _silence() if image.format == "TIFF" else nullcontext():
+            return np.asarray(image.convert(mode) if mode else image)
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Mute Pillow's warnings of damaged tags that carry no pixels."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decode_grey(path: Path, content: bytes, header: ImageHeader, out: NDArray[Any]) -> bool:

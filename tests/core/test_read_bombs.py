@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import resource
 import struct
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from PIL import Image
 
 from octcube_core.errors import ExamReadError
 from octcube_core.readers import read_exam
+from tests.fuzz.memory import peak_bytes
 
 GIB = 1024**3
 SIDE = 1290  # cubed, two GiB
@@ -221,7 +221,7 @@ def refuse_all(folder):
         else:
             told = f"READ {exam.volume.shape}"
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_bytes()
         print(json.dumps([name, told, seconds, peak]))  # noqa: T201
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import struct
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from octcube_core.errors import ExamReadError
 from octcube_core.readers import read_exam
+from tests.fuzz.memory import peak_bytes
 
 MB = 1024**2
 
@@ -35,7 +35,7 @@ def refuse(path, told=""):
 
 
 def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / MB
 
 
 def compressed(syntax, voxels=VOXELS, **elements):
@@ -181,11 +181,12 @@ def test_deflated_bomb(tmp_path):
     path.write_bytes(b"".join([*parts, packer.flush()]))
     assert path.stat().st_size < 4 * MB
     code = (
-        "import resource, sys\n"
+        "import sys\n"
         "from octcube_core.readers import read_exam\n"
         "try: read_exam(sys.argv[1])\n"
         "except Exception as error: print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "from tests.fuzz.memory import peak_bytes\n"
+        "print(peak_bytes() >> 20)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=30

@@ -32,7 +32,7 @@ def _opens(**facts: Any) -> Callable[[Path, Mapping[str, Any]], Opened]:
 
 good = _refuses("is damaged; copy it again.")
 two_sentences = _refuses("is damaged. Copy it again.")
-two_lines = _refuses("is damaged;\ncopy it again.")
+two_lines = _opens(warnings=("This is\nodd.",))
 class_name = _refuses("has a KeyError inside.")
 leaks_in_error = _refuses(f"belongs to {NAME}.")
 zeros_for_missing_data = fills_up = _opens()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import re
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from octcube_core.exam import Exam
 from octcube_core.export import exam_facts
 from octcube_core.readers import ExamEntry, read_exam, read_exams
 from tests.fuzz.case import Case
+from tests.fuzz.memory import peak_bytes, resident_bytes
 from tests.fuzz.sample import IDENTITY
 
 Refusal = tuple[str, BaseException]  # the file that it is about
@@ -93,7 +93,7 @@ def judge(case: Case, read: Reader, printed: Callable[[], str]) -> Finding:
     Finding
     """
     printed()
-    before = _resident_bytes()
+    before = resident_bytes()
     start = time.perf_counter()
     with _logged() as records:
         try:
@@ -102,7 +102,7 @@ def judge(case: Case, read: Reader, printed: Callable[[], str]) -> Finding:
             facts = [exam_facts(exam) for exam in exams]
         except BaseException as error:
             exams, refusals, digests, facts = [], [(case.opened.name, error)], [], []
-    seconds, memory = time.perf_counter() - start, _peak_bytes() - before
+    seconds, memory = time.perf_counter() - start, peak_bytes() - before
     problems: list[Problem] = []
     if seconds > SECONDS:
         problems.append(("slow", f"{seconds:.1f} s"))
@@ -181,29 +181,19 @@ def _names_a_file(message: str, opened: Path) -> bool:
 
 @contextmanager
 def _logged() -> Iterator[list[str]]:
-    """Collects every log record, whether or not anybody would see it."""
+    """Collects every log record that passes its logger, whether or not a handler would show it."""
     texts: list[str] = []
-    make = logging.getLogRecordFactory()
+    hand_on = logging.Logger.callHandlers
     level = logging.root.level
 
-    def collect(*arguments: Any, **named: Any) -> logging.LogRecord:
-        record = make(*arguments, **named)
+    def collect(logger: logging.Logger, record: logging.LogRecord) -> None:
         texts.append(record.getMessage())
-        return record
+        hand_on(logger, record)
 
-    logging.setLogRecordFactory(collect)
+    logging.Logger.callHandlers = collect
     logging.root.setLevel(logging.DEBUG)  # the handler of last resort still prints warnings alone
     try:
         yield texts
     finally:
-        logging.setLogRecordFactory(make)
+        logging.Logger.callHandlers = hand_on
         logging.root.setLevel(level)
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
