@@ -16,9 +16,8 @@ COLOURED_BSCANS = "The B-scans are coloured; they are shown by their luminance."
 MAX_VOLUME_BYTES = 16 * 1024**3  # a damaged or hostile header must not exhaust the memory
 MAX_COMPRESSION = 50  # lossy OCT reaches 30
 UNSUSPICIOUS_BYTES = 256 * 1024**2  # a small volume may be blank, which compresses to nothing
-MEMORY_MAP_BYTES = (
-    512 * 1024**2
-)  # larger volumes stay on disk, where the format allows, and are paged in as shown
+# Larger volumes stay on disk, where the format allows, and are paged in as they are shown.
+MEMORY_MAP_BYTES = 512 * 1024**2
 
 _AXIS_SPACINGS = ("distance between B-scans", "axial spacing", "lateral spacing")
 

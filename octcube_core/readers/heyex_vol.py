@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
@@ -111,20 +112,22 @@ def _read_fundus(file: FileIO, layout: VolLayout) -> NDArray[np.uint8] | None:
 
 
 def _read_voxels(path: Path, layout: VolLayout) -> NDArray[np.uint8]:
-    """Read and convert in blocks that stay in the processor's cache: fresh memory for the floats costs more."""
+    """Read and convert B-scan by B-scan in the same memory: fresh memory for all the floats costs more."""
     bscans, depth, width = layout.shape
     voxels = np.empty((bscans, depth * width), np.uint8)
     threads = min(_MAX_THREADS, os.cpu_count() or 1, bscans)
     if threads == 1:
-        _read_bscans(path, layout, range(bscans), voxels)
+        _read_bscans(path, layout, iter(range(bscans)), voxels)
     else:
+        rest = iter(range(bscans))  # each thread takes the next, so that none waits for a slow one
         with ThreadPoolExecutor(threads) as pool:  # numpy lets go of the interpreter
-            shares = [range(first, bscans, threads) for first in range(threads)]
-            list(pool.map(lambda share: _read_bscans(path, layout, share, voxels), shares))
+            list(pool.map(lambda _: _read_bscans(path, layout, rest, voxels), range(threads)))
     return voxels.reshape(layout.shape)
 
 
-def _read_bscans(path: Path, layout: VolLayout, share: range, voxels: NDArray[np.uint8]) -> None:
+def _read_bscans(
+    path: Path, layout: VolLayout, share: Iterator[int], voxels: NDArray[np.uint8]
+) -> None:
     block = np.empty(BLOCK, "<f4")
     with FileIO(path) as file:
         for index in share:
