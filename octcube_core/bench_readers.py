@@ -25,7 +25,7 @@ from octcube_core.phantom import make_exam
 from octcube_core.readers import read_exam
 
 BSCANS_OF_SPECTRALIS = (61, 496, 768)
-FEWEST_REPEATS = 5
+FEWEST_REPEATS = 15
 
 # The start of the two headers of a .vol file, as much as a file without a patient needs; the rest is zero.
 _VOL_HEADER = struct.Struct("<12s 3i 3d 2i 2d i d 4s Q 2i 1944x")
@@ -53,7 +53,7 @@ def measure(
     shape : (bscans, depth, width)
         Of the uint8 volume; at least 1 x 64 x 16.
     repeats : int
-        The medians of so many measurements are given, but of no fewer than 5.
+        The medians of so many measurements are given, but of no fewer than 15.
 
     Returns
     -------

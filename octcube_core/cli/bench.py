@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     )
     bench.add_argument("--depth", type=positive, default=24, help="layers of the encoder")
     bench.add_argument(
-        "--repeats", type=positive, default=1, help="measure so often (median); readers at least 5"
+        "--repeats", type=positive, default=1, help="measure so often (median); readers at least 15"
     )
     add_runtime(bench)
     bench.set_defaults(run=_bench)

@@ -188,14 +188,14 @@ def _decode_png(content: bytes, out: NDArray[Any]) -> None:
     from imagecodecs import deflate_crc32, png_decode  # here, as only PNGs need it
 
     # libpng complains of some damage on stderr; the checksums find it first.
-    view, position = memoryview(content), len(_PNG)
+    position = len(_PNG)
     while position < len(content):
         (length,) = struct.unpack_from(">I", content, position)
         end = position + 8 + length
         (stated,) = struct.unpack_from(">I", content, end)
-        if deflate_crc32(view[position + 4 : end]) != stated:
+        if deflate_crc32(content[position + 4 : end]) != stated:
             raise ValueError("checksum")
-        if view[position + 4 : position + 8] == b"IEND":
+        if content[position + 4 : position + 8] == b"IEND":
             break
         position = end + 4
     png_decode(content, out=out)

@@ -20,7 +20,7 @@ TINY = (3, 64, 48)
 def test_ratios_of_every_reader_are_given():
     result = json.loads(json.dumps(bench_readers.measure(TINY, repeats=1)))
     assert result["shape"] == [3, 64, 48]
-    assert result["repeats"] == 5
+    assert result["repeats"] == 15
     readers = {reader["name"]: reader for reader in result["readers"]}
     assert {name: reader["allowed"] for name, reader in readers.items()} == {
         "dicom": 1.3,
