@@ -38,6 +38,8 @@ from octcube_core.readers.intensity import display_intensities, luminance
 
 UNREADABLE_FUNDUS = "A fundus image of the exam is damaged or of an unknown kind; it is left out."
 
+_MAY_BE_OCT = frozenset({"", "OPT", "OCT", "OP", "OT", "SC", "XC"})
+
 
 @dataclass(frozen=True, eq=False)
 class _EnFace:
@@ -90,6 +92,7 @@ def build_exam(
     volume = OCTVolume(display_intensities(voxels), (z, y, x), value_range)
     laterality, eye_notes = file.laterality()
     notes = (
+        *_kind_notes(file),
         *_spacing_notes(volume, geometry),
         *geometry.warnings,
         *eye_notes,
@@ -164,6 +167,14 @@ def check_groups(file: DicomFile, frames: int) -> None:
         raise ExamReadError(
             f"{file.path.name} describes {groups} frames but states {frames}; it is damaged: export it again."
         )
+
+
+def _kind_notes(file: DicomFile) -> tuple[str, ...]:
+    """Warn of an image that is of another organ or device; secondary captures and the like may be OCT."""
+    modality = file.text("Modality")
+    if modality in _MAY_BE_OCT or not (modality.isalnum() and modality.isascii()):
+        return ()
+    return (f"The file says that it is no OCT: its modality is {modality[:16]}.",)
 
 
 def _spacing_notes(volume: OCTVolume, geometry: ScanGeometry) -> tuple[str, ...]:

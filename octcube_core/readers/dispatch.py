@@ -37,8 +37,8 @@ def unknown_format(path: Path) -> str:
         return f"{path.name} is no {path.suffix} file inside, whatever its name; export or copy it again."
     if path.suffix.lower() in (".raw", ".zraw"):
         return f"{path.name} holds bare numbers; open the .mhd file beside it, which says how they are ordered."
-    files = ", ".join(entry.files for entry in FORMATS)
-    return f"{path.name} is of a format that is not supported; open one of {files}, or a folder."
+    names = ", ".join(entry.name for entry in FORMATS)
+    return f"{path.name} is of a format that is not supported; these are: {names}, and folders."
 
 
 def _entry_of_data_set(path: Path) -> ExamEntry | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dicom_files import VOXELS, item, opt, pixel_measures, sequence, shared
+from dicom_files import VOXELS, item, opt, pixel_measures, save, sequence, shared
 from pydicom import uid
 from pydicom.sequence import Sequence
 
@@ -229,3 +229,8 @@ def test_recognised_without_suffix_and_without_preamble(write):
     path = write(opt(), "bare.dcm")
     path.write_bytes(path.read_bytes()[132:])
     np.testing.assert_array_equal(read_exam(path).volume.voxels, VOXELS)
+
+
+def test_an_image_of_another_kind_says_so(tmp_path):
+    exam = read_exam(save(opt(Modality="CT"), tmp_path / "scan.dcm"))
+    assert "The file says that it is no OCT: its modality is CT." in exam.warnings
