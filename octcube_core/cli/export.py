@@ -20,9 +20,8 @@ def add(commands: Any) -> None:
     export.add_argument("--to", required=True, choices=TARGETS, help="what to write")
     export.add_argument(
         "--out",
-        required=True,
         type=Path,
-        help="a new folder; for ome-tiff a new file that ends in .ome.tif",
+        help="a new folder (default: exam-dicom, exam-folder), for ome-tiff a new file (exam.ome.tif)",
     )
     export.add_argument(
         "--keep-identity",
@@ -45,12 +44,16 @@ def _export(arguments: argparse.Namespace) -> None:
     from octcube_core.readers import read_exam
     from octcube_core.writers import write_exam
 
+    # The name of the source may tell the patient's, so that it is no default.
+    out = arguments.out or Path(
+        "exam.ome.tif" if arguments.to == "ome-tiff" else f"exam-{arguments.to}"
+    )
     exam = read_exam(
         arguments.path, axes=arguments.axes, shape=arguments.shape, exam=arguments.exam
     )
     notes = write_exam(
         exam,
-        arguments.out,
+        out,
         arguments.to,
         keep_identity=arguments.keep_identity,
         transfer_syntax=arguments.transfer_syntax,
@@ -58,4 +61,4 @@ def _export(arguments: argparse.Namespace) -> None:
     console = Console()
     for note in notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
-    console.print(Text(f"Written: {arguments.out}"), soft_wrap=True)
+    console.print(Text(f"Written: {out}"), soft_wrap=True)

@@ -61,6 +61,17 @@ def test_notes_are_printed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("to", "written"),
+    [("dicom", "exam-dicom"), ("folder", "exam-folder"), ("ome-tiff", "exam.ome.tif")],
+)
+def test_the_default_name_tells_nothing_of_the_source(folder, tmp_path, monkeypatch, to, written):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["export", str(folder), "--to", to]) == 0
+    assert [path.name for path in (tmp_path / "here").iterdir()] == [written]
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         ["--to", "dicom", "--out", "{folder}"],
@@ -68,7 +79,6 @@ def test_notes_are_printed(tmp_path, capsys):
         ["--to", "ome-tiff", "--out", "{new}"],
         ["--to", "folder", "--out", "{new}", "--keep-identity"],
         ["--to", "folder", "--out", "{new}", "--transfer-syntax", "rle"],
-        ["--to", "dicom"],
         ["--to", "dicom", "--out", "{folder}/meta.json/out"],
     ],
 )
