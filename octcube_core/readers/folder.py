@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import EnFaceImage, Exam, Modality, OCTVolume
+from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import (
     COLOURED_BSCANS,
     check_volume_bytes,
@@ -49,6 +51,29 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 _LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
+def entry(path: Path) -> ExamEntry:
+    """What names, ``meta.json`` and the first image tell of an exam; whatever is wrong is said when it is read."""
+    bare = ExamEntry(path, "folder", lambda: read(path))
+    try:
+        bscans, enface = _list_images(path)
+        rows, columns = read_header(bscans[0]).shape
+        meta = _read_meta(path)
+    except (ExamReadError, OSError):
+        return bare
+    return replace(
+        bare,
+        laterality=meta.laterality,
+        scan_pattern=meta.scan_pattern,
+        modalities=("OCT", *enface),
+        device=meta.device,
+        shape=(len(bscans), rows, columns),
+    )
+
+
+def _read_meta(path: Path) -> FolderMeta:
+    return read_meta(path / META_FILE) if (path / META_FILE).exists() else FolderMeta()
+
+
 def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """Read a folder of B-scan images.
 
@@ -66,7 +91,7 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     """
     bscans, enface_files = _list_images(path)
     _check_numbering(bscans)
-    meta = read_meta(path / META_FILE) if (path / META_FILE).exists() else FolderMeta()
+    meta = _read_meta(path)
     voxels, coloured = _read_stack(bscans)
     enface = tuple(
         EnFaceImage(_enface_pixels(file), modality, meta.enface_spacing_mm(modality))

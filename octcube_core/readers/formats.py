@@ -1,8 +1,8 @@
 """The formats that can be read, and how a file shows which it is.
 
 A format is told by its content; the suffix matters only where a format has no signature. To add one, write a module
-with ``read(path, options) -> Exam`` and add a row here. A format that may hold several exams has ``entries(path,
-options) -> Iterator[ExamEntry]`` instead.
+with ``read(path, options) -> Exam`` and add a row here. A format that may hold several exams, or whose header tells
+cheaply what an exam is, has ``entries(path, options) -> Iterator[ExamEntry]`` instead.
 """
 
 from __future__ import annotations
@@ -101,7 +101,15 @@ FORMATS = (
         several=True,
     ),
     Format("DICOM", "dicom", ".dcm and others", _WITH_FUNDUS, _is_dicom, (".dcm", ".dicom")),
-    Format("Heidelberg vol", "heyex_vol", ".vol", _WITH_FUNDUS, _is_heyex_vol, (".vol",)),
+    Format(
+        "Heidelberg vol",
+        "heyex_vol",
+        ".vol",
+        _WITH_FUNDUS,
+        _is_heyex_vol,
+        (".vol",),
+        several=True,
+    ),
     Format(
         "Heidelberg XML",
         "heyex_xml",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import BScanLocations, EnFaceImage, Exam, OCTVolume, Spacing
+from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
 from octcube_core.readers.heyex_intensity import BLOCK, convert_block
 from octcube_core.readers.heyex_locations import (
@@ -29,7 +30,30 @@ from octcube_core.readers.heyex_locations import (
 from octcube_core.readers.heyex_vol_header import FILE_HEADER, VolLayout, read_layout
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
+_DEVICE = "Heidelberg Engineering"
 _MAX_THREADS = 4  # beyond this, memory is the limit
+
+
+def entries(path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[ExamEntry]:
+    """Yield the one exam of a .vol file with what its headers state.
+
+    Raises
+    ------
+    ExamReadError
+        If the file is truncated or its header contradicts its contents.
+    """
+    with reading(path, "a Heidelberg .vol file"), FileIO(path) as file:
+        layout = read_layout(path, file)
+    yield ExamEntry(
+        path,
+        "Heidelberg vol",
+        lambda: read(path, options),
+        laterality=layout.laterality,
+        scan_pattern=layout.pattern,
+        modalities=("OCT",) if 0 in layout.fundus_shape else ("OCT", "IR"),
+        device=_DEVICE,
+        shape=layout.shape,
+    )
 
 
 def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
@@ -94,7 +118,7 @@ def _exam(
         locations,
         layout.laterality,
         pattern,
-        device="Heidelberg Engineering",
+        device=_DEVICE,
         source=path,
         format="Heidelberg vol",
         warnings=warnings,

@@ -164,7 +164,7 @@ def _look_at_files(folder_: Path, files: list[Path], found: _Found, media: list[
         previews=bool(beside) and META_FILE not in names,
     )
     if sorted_.bscans:
-        found.add(folder_, _bind(_once, _folder_entry(folder_)))
+        found.add(folder_, _bind(_folder_entry, folder_))
     for stack in sorted_.stacks:
         found.add_file(stack, _TIFF)
     found.pass_over(sorted_.others)
@@ -195,8 +195,8 @@ def _look_at_file(file: Path, found: _Found, media: list[Path]) -> None:
         found.add_file(file, format_)
 
 
-def _folder_entry(path: Path) -> ExamEntry:
-    return ExamEntry(path, "folder", lambda: folder.read(path))
+def _folder_entry(path: Path) -> Iterator[ExamEntry]:
+    yield folder.entry(path)
 
 
 def _safely(where: Path, listed: Callable[[], Iterator[ExamEntry]]) -> Iterator[ExamEntry]:

@@ -312,3 +312,14 @@ def test_hundreds_of_folders_deep(tmp_path):
     except OSError:
         pytest.skip("this file system has no such depth")
     assert [entry.path.name for entry in find_exams(tmp_path)] == ["a.npy"]
+
+
+def test_a_folder_of_images_tells_what_its_meta_json_and_first_image_state(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / f"oct_{number}.png")
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "ir.png")
+    (tmp_path / "meta.json").write_text('{"laterality": "OS", "scan_pattern": "raster"}')
+    (entry,) = find_exams(tmp_path)
+    assert (entry.laterality, entry.scan_pattern) == ("OS", "raster")
+    assert entry.modalities == ("OCT", "IR")
+    assert entry.shape == (3, 8, 9)
