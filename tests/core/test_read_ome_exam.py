@@ -12,6 +12,15 @@ from octcube_core.errors import ExamReadError
 from octcube_core.readers import read_exam
 
 VOXELS = np.random.default_rng(3).integers(0, 256, (6, 20, 30), dtype=np.uint8)
+OME = {
+    "axes": "ZYX",
+    "PhysicalSizeZ": 0.122,
+    "PhysicalSizeZUnit": "mm",
+    "PhysicalSizeY": 3.87,
+    "PhysicalSizeYUnit": "µm",
+    "PhysicalSizeX": 5800.0,
+    "PhysicalSizeXUnit": "nm",
+}
 IR = np.random.default_rng(4).integers(0, 256, (40, 50), dtype=np.uint8)
 CFP = np.random.default_rng(5).integers(0, 256, (44, 54, 3), dtype=np.uint8)
 LINES = [[[row + 0.25, 1.5], [row + 1.0, 48.75]] for row in range(6)]
