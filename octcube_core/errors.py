@@ -5,10 +5,12 @@ class OCTCubeError(Exception):
     """Base of all errors shown to a user without a traceback."""
 
     def __init__(self, message: str = "") -> None:
-        # What a file calls itself may hold control characters, which a terminal would obey.
-        super().__init__(
-            "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in message)
-        )
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which names in files may hold and a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 class ExamReadError(OCTCubeError):

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from octcube_core.errors import printable
+
+_MOST_WRAPPED_ROWS = 300  # wrapping thousands takes longer than listing them
 _WORD = 8  # the least room for a column, as far as its words need it, in a narrow terminal
 
 
@@ -42,7 +45,7 @@ def print_table(rows: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     console = Console()
     console.print(table)
     for warning in warnings:
@@ -50,11 +53,23 @@ def print_table(rows: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -
 
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a header; where the output is no terminal, each row on one line."""
+    """Print a table with a header; each row on one line where the output is no terminal or the table is long."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    rows = [[printable(cell) for cell in row] for row in rows]
+    console = Console()
+    if not console.is_terminal or len(rows) > _MOST_WRAPPED_ROWS:
+        widths = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            padded = (
+                cell + " " * (width - cell_len(cell))
+                for cell, width in zip(row, widths, strict=True)
+            )
+            print_lines("  ".join(padded).rstrip())
+        return
     table = Table(*header, box=None, padding=(0, 2, 0, 0))
     for column, cells in zip(table.columns, zip(header, *rows, strict=True), strict=True):
         column.overflow = "fold"
@@ -62,10 +77,6 @@ def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         column.min_width = min(longest, _WORD)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        widest = sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True))
-        console.width = max(console.width, 2 * widest)  # a wide character takes two places
     console.print(table)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from octcube_core.errors import ExamReadError
+from octcube_core.errors import ExamReadError, printable
 from octcube_core.exam import Exam, Laterality, ScanPattern
 from octcube_core.readers.failures import reading
 
@@ -66,7 +66,7 @@ class ExamEntry:
             try:
                 return self.produce()
             except ExamReadError as error:
-                if self.path.name in str(error):
+                if printable(self.path.name) in str(error):
                     raise
                 raise ExamReadError(f"{self.path.name}: {error}") from None
         raise AssertionError("unreachable")

@@ -14,11 +14,9 @@ Hidden files, folders and files that are no images are passed over.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from octcube_core.readers.failures import (
     spacing_warnings,
 )
 from octcube_core.readers.folder_meta import META_FILE, MODALITIES, FolderMeta, read_meta
+from octcube_core.readers.folder_numbers import check_numbering
 from octcube_core.readers.folder_pictures import without_results
 from octcube_core.readers.image import (
     ImageHeader,
@@ -47,8 +46,12 @@ from octcube_core.readers.image import (
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
+NOT_EVERY_BSCAN = (
+    "The numbers of the B-scans leave some out, so that the distance between B-scans that meta.json states may be that "
+    "of the full volume; it is not used."
+)
+
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
 
 def entry(path: Path) -> ExamEntry:
@@ -90,15 +93,19 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
         missing in their numbering, or ``meta.json`` is malformed.
     """
     bscans, enface_files = _list_images(path)
-    _check_numbering(bscans)
+    step = check_numbering(path, bscans)
     meta = _read_meta(path)
     voxels, coloured = _read_stack(bscans)
     enface = tuple(
         EnFaceImage(_enface_pixels(file), modality, meta.enface_spacing_mm(modality))
         for modality, file in enface_files.items()
     )
-    volume = OCTVolume(voxels, meta.spacing_mm, meta.value_range)
-    notes = spacing_warnings(volume.spacing_mm, len(voxels))
+    between, axial, lateral = meta.spacing_mm
+    notes: tuple[str, ...] = ()
+    if step > 1 and between is not None:
+        between, notes = None, (NOT_EVERY_BSCAN,)
+    volume = OCTVolume(voxels, (between, axial, lateral), meta.value_range)
+    notes += spacing_warnings(volume.spacing_mm, len(voxels))
     return Exam(
         volume,
         enface,
@@ -138,33 +145,6 @@ def _list_images(folder: Path) -> tuple[list[Path], dict[Modality, Path]]:
             "directly holds them, or a single exam file."
         )
     return bscans, {image: enface[image] for image in MODALITIES.values() if image in enface}
-
-
-def _check_numbering(bscans: Sequence[Path]) -> None:
-    """Refuse stacks in which a B-scan is missing or present twice, by the number in its name.
-
-    Evenly spaced numbers (every other B-scan) are complete, and numbers with more holes than
-    files are no frame numbers (time stamps, for instance).
-    """
-    parts = [_LAST_NUMBER.fullmatch(file.stem) for file in bscans]
-    named = [part for part in parts if part]
-    if len(named) < len(parts) or len({(part[1], part[3]) for part in named}) != 1:
-        return
-    numbers = sorted(int(part[2]) for part in named)
-    steps = {after - before for before, after in pairwise(numbers)}
-    folder = bscans[0].parent.name
-    if 0 in steps:
-        twice = next(n for n, after in pairwise(numbers) if n == after)
-        raise ExamReadError(f"{folder} holds B-scan number {twice} twice; remove one of its files.")
-    span = numbers[-1] - numbers[0] + 1
-    if len(steps) <= 1 or span > 2 * len(numbers):
-        return
-    missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
-    listed = ", ".join(str(number) for number in missing[:5]) + (", ..." if missing[5:] else "")
-    raise ExamReadError(
-        f"{folder} lacks B-scan number {listed} between {numbers[0]} and {numbers[-1]}; "
-        "export or copy the volume again."
-    )
 
 
 def _read_stack(files: Sequence[Path]) -> tuple[NDArray[Any], bool]:

@@ -30,13 +30,15 @@ from octcube_core.readers.failures import (
 )
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
-from octcube_core.readers.tiff_directories import check_directories
+from octcube_core.readers.tiff_directories import check_directories, check_strips
 
 _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _WIDE = {"I": "int32", "F": "float32"}
 _MAX_FILE_BYTES = 512 * 1024**2  # above any picture of the size that Pillow agrees to open
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FILTERS = Lock()  # of warnings, which all threads of a process share
+_BLOCK, _MIDDLE_GREY = 8, 128  # of a JPEG
+_PNG_ROOM = 64 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -118,9 +120,23 @@ def read_pixels(path: Path, content: bytes | None = None) -> NDArray[Any]:
     """Pixels of a picture, shape (rows, columns) or (rows, columns, channels)."""
     with reading(path, "an image"), _open(path, content)[0] as image:
         mode = _READ_AS.get(image.mode)
+        if image.format == "TIFF":
+            check_strips(path, image, path.stat().st_size if content is None else len(content))
         with _silence() if image.format == "TIFF" else nullcontext():
-            return np.asarray(image.convert(mode) if mode else image)
+            pixels = np.asarray(image.convert(mode) if mode else image)
+        if image.format == "JPEG":
+            _check_whole_jpeg(path, pixels)
+        return pixels
     raise AssertionError("unreachable")
+
+
+def _check_whole_jpeg(path: Path, pixels: NDArray[Any]) -> None:
+    """Refuse a JPEG whose data end early: the decoder leaves what is missing at the middle grey, without an error."""
+    rows, columns = ((size - 1) // _BLOCK * _BLOCK for size in pixels.shape[:2])
+    if (pixels[rows:, columns:] == _MIDDLE_GREY).all() and np.ptp(pixels):
+        raise ExamReadError(
+            f"{path.name} is truncated or damaged: a part of its JPEG data is missing; export or copy it again."
+        )
 
 
 @contextmanager
@@ -188,6 +204,7 @@ def _decode_png(content: bytes, out: NDArray[Any]) -> None:
     from imagecodecs import deflate_crc32, png_decode  # here, as only PNGs need it
 
     # libpng complains of some damage on stderr; the checksums find it first.
+    surplus = out.nbytes + len(out) + max(out.nbytes // 100, _PNG_ROOM)
     position = len(_PNG)
     while position < len(content):
         (length,) = struct.unpack_from(">I", content, position)
@@ -195,8 +212,12 @@ def _decode_png(content: bytes, out: NDArray[Any]) -> None:
         (stated,) = struct.unpack_from(">I", content, end)
         if deflate_crc32(content[position + 4 : end]) != stated:
             raise ValueError("checksum")
-        if content[position + 4 : position + 8] == b"IEND":
+        kind = content[position + 4 : position + 8]
+        if kind == b"IEND":
             break
+        surplus -= length if kind == b"IDAT" else 0
+        if surplus < 0:
+            raise ValueError("more data than pixels")  # libpng would inflate all of it
         position = end + 4
     png_decode(content, out=out)
 

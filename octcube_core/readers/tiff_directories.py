@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from octcube_core.errors import ExamReadError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+_PARTS = ((273, 279), (324, 325))  # tags of the places and lengths of strips and of tiles
 _MAX_PAGES = 100_000
 _MAX_TAGS = 1000
 _FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # count of tags, bytes of each, link
@@ -44,6 +48,27 @@ def check_directories(path: Path, file: BinaryIO, size: int) -> None:
             raise _damaged(path)
         file.seek(tags * tag_bytes, 1)
         (link,) = struct.unpack(order + link_form, file.read(link_bytes))
+
+
+def check_strips(path: Path, image: Image.Image, size: int) -> None:
+    """Refuse a page, opened by Pillow, whose strips or tiles lie outside its file: libtiff complains on stderr.
+
+    Raises
+    ------
+    ExamReadError
+        If a part of the page is not in the file.
+    """
+    tags = getattr(image, "tag_v2", {})
+    for offsets, counts in _PARTS:
+        places = zip(_numbers(tags.get(offsets)), _numbers(tags.get(counts)), strict=False)
+        if any(offset + count > size for offset, count in places):
+            raise ExamReadError(
+                f"{path.name} is truncated: a part of its image lies behind its end; export or copy it again."
+            )
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _damaged(path: Path) -> ExamReadError:

@@ -150,7 +150,9 @@ def _look_at_files(folder_: Path, files: list[Path], found: _Found, media: list[
     if "oct.mhd" in names:
         files = [file for file in files if file.name not in _DRAWN_FLUID]
     files = [
-        file for file in files if file.name.replace(_RAW_CUBE, _CUBE) not in names - {file.name}
+        file
+        for file in files
+        if not file.name.endswith(_RAW_CUBE) or file.name.replace(_RAW_CUBE, _CUBE) not in names
     ]
     pictures = [file for file in files if file.suffix.lower() in PICTURES]
     exams, dicom = len(found.exams), len(found.dicom)
