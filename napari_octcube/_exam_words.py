@@ -8,6 +8,7 @@ from octcube_core.exam import Exam
 EYES = {"OD": "OD (right)", "OS": "OS (left)", None: "side unknown"}
 NOT_LOCATED = "The file does not say where the B-scans lie."
 OUTSIDE = "The file says that the B-scans lie outside of this image."
+COUNTED = "The B-scan in view, counted from 1; napari's own slider counts from 0."
 NO_ENFACE = "The file holds no en-face image."
 
 

@@ -16,12 +16,20 @@ from octcube_core.exam import Exam
 from octcube_core.readers import detect_format
 from octcube_core.readers.formats import claims_a_format
 
+OTHERS_FOLDERS = (".zarr", ".n5")  # one image each, which other plugins open
 PATIENCE_S = 1.0  # before the exams of a folder found so far are offered
 
 
 def may_be_exam(path: Path) -> bool:
     """Whether to try a file or folder that somebody drops; at most its first bytes are read."""
+    if is_other_s_folder(path):
+        return False
     return claims_a_format(path) or detect_format(path) is not None
+
+
+def is_other_s_folder(path: Path) -> bool:
+    """Whether a folder is by its name a single image of a format that we do not read."""
+    return path.suffix.lower() in OTHERS_FOLDERS
 
 
 def produce_in_background(

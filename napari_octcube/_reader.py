@@ -17,6 +17,7 @@ from qtpy.QtCore import QCoreApplication, QThread
 import octcube_core
 from napari_octcube._arrivals import Offer, arrivals
 from napari_octcube._layers import exam_layer_data
+from napari_octcube._opening import is_other_s_folder
 from octcube_core.errors import OCTCubeError
 
 LayerData = tuple[Any, ...]
@@ -24,8 +25,9 @@ NOTHING_TO_SHOW: list[LayerData] = [(None,)]  # napari's sign for "read, and the
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
-    """The reader for one file or folder; None for several, which are not one exam."""
-    return read if isinstance(path, str) or len(path) == 1 else None
+    """The reader for one file or folder; None for several, which are not one exam, and for what is never one."""
+    paths = [path] if isinstance(path, str) else path
+    return read if len(paths) == 1 and not is_other_s_folder(Path(paths[0])) else None
 
 
 def read(path: str | Sequence[str]) -> list[LayerData]:

@@ -14,6 +14,7 @@ from napari_octcube._inference import Dispatch
 from napari_octcube._layers import (
     EXAM_KEY,
     bscan_is_metric,
+    depth_stretch,
     exam_layer,
     overlay_data,
     overlay_layer,
@@ -22,6 +23,7 @@ from napari_octcube._layers import (
     world_spacing,
 )
 from napari_octcube._session import Aspect, Session
+from napari_octcube._whole_view import WholeView
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
@@ -49,6 +51,7 @@ class Scene:
         self._overlay: Image | None = None
         self._overlay_of: tuple[Exam, Any] | None = None  # exam and token grid it is laid out for
         self._own_change = False
+        self._whole = WholeView(viewer, defer)
         arrivals.announced.connect(self._on_announced)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -71,6 +74,7 @@ class Scene:
     def close(self) -> None:
         """Take the overlay away and leave the viewer alone from now on."""
         self._remove_overlay()
+        self._whole.close()
         arrivals.announced.disconnect(self._on_announced)
         layers = self._viewer.layers
         layers.events.inserted.disconnect(self._on_inserted)
@@ -116,11 +120,14 @@ class Scene:
         exam = self._session.exam
         if exam is None or self._layer is None:
             return
-        # a bar in pixels, or along an axis without distances, would look like a length
-        z = exam.volume.spacing_mm[0]
-        shown = self._bscan_axis in self._viewer.dims.displayed
+        dims = self._viewer.dims
+        no_distance = exam.volume.spacing_mm[0] is None and self._bscan_axis in dims.displayed
+        # the bar lies along the last axis; in 3D along any
+        along_depth = dims.ndisplay == 3 or dims.displayed[-1] == self._bscan_axis + 1
+        stretched = self._session.aspect == "px" and not np.isclose(depth_stretch(exam), 1.0)
+        # in pixels, along an axis without distances, or along a stretched one, it would look like a length
         self._viewer.canvas.overlays.scale_bar.visible = bscan_is_metric(exam) and not (
-            shown and z is None
+            no_distance or (along_depth and stretched)
         )
 
     def _on_announced(self) -> None:
@@ -147,15 +154,20 @@ class Scene:
         self._session.show_exam(exam)
         self._update_scale_bar()
         if replaces:  # napari itself does this for the first layer alone
-            self._viewer.reset_view()
             self.go_to_bscan(exam.volume.shape[0] // 2)
+        self._defer(self._show_whole)
         self._follow_slider()
+
+    def _show_whole(self) -> None:
+        if self._layer is not None:
+            self._whole.fit()
 
     def _close_exam(self) -> None:
         if self._layer is not None:
             layer, exam, self._layer = self._layer, _exam_of(self._layer), None
             self._session.close_exam(exam)
             self._viewer.layers.remove(layer)
+            self._whole.release()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -165,6 +177,7 @@ class Scene:
                 self._session.disease = None
         elif layer is self._layer:
             self._layer = None
+            self._whole.release()
             exam = _exam_of(layer)
             self._defer(lambda: self._session.close_exam(exam))
 
@@ -202,7 +215,8 @@ class Scene:
         _rescale(self._layer, world_spacing(exam, aspect), np.zeros(3))
         if self._overlay is not None and analysis is not None:
             _rescale(self._overlay, *overlay_transform(exam, analysis, aspect))
-        self._viewer.reset_view()
+        self._update_scale_bar()
+        self._whole.fit()
 
     def _go_to_key_bscan(self, analysis: Analysis) -> None:
         if bscans := analysis.key_bscans(analysis.top_disease, 1):

@@ -56,7 +56,7 @@ class OCTCubeDock(QTabWidget):
         self.chooser: ExamChooser | None = None
         self._viewer = napari_viewer
         self._offered: list[Path] = []
-        self._drops = ExamDrops(self, self.open_paths)
+        self._drops = ExamDrops(self, self.open_paths, show_error)
         self.open_button = OpenButton(self.open_paths)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
         self.localizer_tab = LocalizerTab(self.session)

@@ -11,7 +11,7 @@ from napari_octcube._session import Session
 NO_EXAM = "No exam open. Use Open above, File > Open Sample, or drop a file or folder here."
 NAMES = ("Eye", "Scan", "B-scan", "Spacing", "Images", "Places", "Device")
 TIPS = {
-    "B-scan": "The one in view",
+    "B-scan": words.COUNTED,
     "Spacing": "between B-scans × in depth × in width",
     "Places": "Whether it is known where on the fundus each B-scan lies",
 }

@@ -7,9 +7,10 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_octcube import _exam_words as words
 from napari_octcube._bscan_lines import BScanLines
-from napari_octcube._fundus_picture import fundus_picture
+from napari_octcube._picture_maker import Picture, PictureMaker
 from napari_octcube._session import Session
 from napari_octcube._widgets.localizer_view import LocalizerView
+from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from octcube_core.exam import EnFaceImage
 
 NO_EXAM = "No exam open."
@@ -22,6 +23,8 @@ class LocalizerTab(QWidget):
         super().__init__(parent)
         self._session = session
         self._lines: BScanLines | None = None
+        self._image: EnFaceImage | None = None  # in view
+        self._pictures = PictureMaker(QtDispatcher(self))
         self.image_chooser = QComboBox()
         self.image_chooser.setToolTip("Which en-face image to show")
         self.eye_label = QLabel()
@@ -29,6 +32,7 @@ class LocalizerTab(QWidget):
         self.whole_button.setToolTip("Undo zoom and movement (0)")
         self.view = LocalizerView()
         self.position_label = QLabel()
+        self.position_label.setToolTip(words.COUNTED)
         self.note = QLabel()
         self.note.setWordWrap(True)
         top = QHBoxLayout()
@@ -77,13 +81,19 @@ class LocalizerTab(QWidget):
     def _show_image(self) -> None:
         exam, index = self._session.exam, self.image_chooser.currentIndex()
         note = ""
+        self._image = None
         if exam is None:
             note = NO_EXAM
         elif not exam.enface:
             note = words.NO_ENFACE
         else:
-            image = exam.enface[index]
-            self.view.set_picture(fundus_picture(image), image.shape, _stretch(image))
+            image = self._image = exam.enface[index]
+            self.view.set_frame(image.shape, _stretch(image))
+            picture = self._pictures.made(image)
+            if picture is None:
+                self._pictures.make(image, self._on_picture)
+            else:
+                self.view.set_pixels(picture)
             here = exam.locations is not None and exam.locations.image == index
             lines = self._lines if here else None
             outside = lines is not None and not lines.touch(image.shape)
@@ -97,6 +107,10 @@ class LocalizerTab(QWidget):
                 note = f"The file says where the B-scans lie on the {located} image only."
         self.note.setText(note)
         self.note.setVisible(bool(note))
+
+    def _on_picture(self, image: EnFaceImage, picture: Picture) -> None:
+        if image is self._image:  # else another was chosen meanwhile
+            self.view.set_pixels(picture)
 
     def _show_bscan(self) -> None:
         exam, bscan = self._session.exam, self._session.bscan

@@ -95,31 +95,38 @@ class LocalizerView(QGraphicsView):
     def sizeHint(self) -> QSize:
         return QSize(320, 320)
 
-    def set_picture(
-        self, pixels: NDArray[np.uint8], shape: tuple[int, int], stretch: float = 1.0
-    ) -> None:
-        """Show a picture.
+    def set_frame(self, shape: tuple[int, int], stretch: float = 1.0) -> None:
+        """Make room for a picture, black so far, and show all of it.
 
         Parameters
         ----------
-        pixels : uint8 array, shape (rows, columns) or (rows, columns, 3)
         shape : (rows, columns)
-            Of the image that the lines refer to, of which `pixels` may be a smaller copy.
+            Of the image that the lines refer to.
         stretch : float
             True height of a pixel over its width.
         """
         rows, columns = shape
-        pixels = np.ascontiguousarray(pixels)
-        grey = pixels.ndim == 2
-        layout = QImage.Format.Format_Grayscale8 if grey else QImage.Format.Format_RGB888
-        height, width = pixels.shape[:2]
-        data = pixels.tobytes()  # a QImage does not own it
-        image = QImage(data, width, height, pixels.strides[0], layout)
-        self._picture.setPixmap(QPixmap.fromImage(image))
-        self._picture.setTransform(QTransform.fromScale(columns / width, rows / height))
+        self._picture.setPixmap(QPixmap())
         self._stretch = stretch
         self.setSceneRect(QRectF(0, 0, columns, rows))
         self.show_whole()
+
+    def set_pixels(self, pixels: NDArray[np.uint8]) -> None:
+        """Fill the frame with an array of shape (rows, columns) or (rows, columns, 3), of which zoom is left as it is.
+
+        It may be a smaller copy of the image that the lines refer to.
+        """
+        pixels = np.ascontiguousarray(pixels)
+        layout = (
+            QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
+        )
+        height, width = pixels.shape[:2]
+        frame = self.sceneRect()
+        image = QImage(pixels.data, width, height, pixels.strides[0], layout)
+        self._picture.setPixmap(QPixmap.fromImage(image))  # which copies
+        self._picture.setTransform(
+            QTransform.fromScale(frame.width() / width, frame.height() / height)
+        )
 
     def set_lines(self, lines: BScanLines | None) -> None:
         """Show the B-scans' lines, or none."""

@@ -1,10 +1,16 @@
+import time
+
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_octcube._widgets import exam_drops
+
 pytestmark = pytest.mark.xvfb
+END = " of a format that can be opened; what napari opens can be dropped on the image."
 
 
 @pytest.fixture
@@ -43,6 +49,33 @@ def canvas_of(viewer):
     return viewer.window._qt_viewer
 
 
+def welcome_of(viewer):
+    return next(
+        widget
+        for widget in canvas_of(viewer).findChildren(QWidget)
+        if type(widget).__name__ == "QtWelcomeWidget"
+    )
+
+
+@pytest.fixture
+def said():
+    """A function that gives what notifications said since it was called last, up to 'of a format …'."""
+    heard = []
+
+    def hear(notification):
+        heard.append(notification.message.removesuffix(END))
+
+    notification_manager.notification_ready.connect(hear)
+
+    def read():
+        result = list(heard)
+        heard.clear()
+        return result
+
+    yield read
+    notification_manager.notification_ready.disconnect(hear)
+
+
 def test_a_folder_dropped_on_the_canvas_just_opens(docked, qtbot, files):
     from PIL import Image
 
@@ -65,12 +98,7 @@ def test_a_file_dropped_on_the_dock_opens(docked, qtbot, files):
 
 def test_a_file_dropped_on_the_welcome_screen_opens(docked, qtbot, files):
     viewer, dock, _ = docked
-    welcome = next(
-        widget
-        for widget in canvas_of(viewer).findChildren(QWidget)
-        if type(widget).__name__ == "QtWelcomeWidget"
-    )
-    assert drop(welcome, [files / "eye.npy"])
+    assert drop(welcome_of(viewer), [files / "eye.npy"])
     qtbot.waitUntil(lambda: dock.session.exam is not None)
 
 
@@ -91,7 +119,6 @@ def test_other_drops_stay_napari_s(docked, files):
     )
     for names, modifiers in (
         (["notes.txt"], plain),
-        (["eye.npy", "notes.txt"], plain),
         (["eye.npy"], alt),
         (["eye.npy"], shift),
     ):
@@ -99,6 +126,73 @@ def test_other_drops_stay_napari_s(docked, files):
         drop(canvas_of(viewer), paths, modifiers)
         assert left_to_napari.pop() == [str(path) for path in paths]
         assert dock.session.opening == ""
+
+
+@pytest.mark.parametrize("where", [canvas_of, lambda viewer: welcome_of(viewer)])
+def test_of_a_mixed_drop_on_the_canvas_the_exam_opens_and_napari_gets_the_rest(
+    docked, qtbot, files, where
+):
+    viewer, dock, left_to_napari = docked
+    drop(where(viewer), [files / "notes.txt", files / "eye.npy"])
+    assert left_to_napari == [[str(files / "notes.txt")]]
+    qtbot.waitUntil(lambda: dock.session.exam is not None)
+
+
+def test_of_a_mixed_drop_on_the_dock_the_rest_is_said(docked, qtbot, files, said):
+    _, dock, left_to_napari = docked
+    assert drop(dock, [files / "eye.npy", files / "notes.txt"])
+    assert said() == ["notes.txt is no OCT exam"]
+    qtbot.waitUntil(lambda: dock.session.exam is not None)
+    assert left_to_napari == []
+
+
+@pytest.mark.parametrize(
+    "modifiers", [Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier]
+)
+def test_the_dock_ignores_nothing_silently(docked, files, said, modifiers):
+    _, dock, _ = docked
+    for _time in range(2):  # said again, too
+        assert drop(dock, [files / "notes.txt"], modifiers)
+        assert said() == ["notes.txt is no OCT exam"]
+    names = [f"{letter}.txt" for letter in "abcde"]
+    for name in names:
+        (files / name).write_text("no exam")
+    drop(dock, [files / name for name in names[:2]])
+    assert said() == ["a.txt and b.txt are no OCT exams"]
+    drop(dock, [files / name for name in names])
+    assert said() == ["a.txt, b.txt, c.txt and 2 more are no OCT exams"]
+    assert dock.session.opening == ""
+
+
+@pytest.mark.parametrize("name", ["img.zarr", "img.ome.zarr", "IMG.N5"])
+def test_folders_of_other_plugins_stay_napari_s(docked, files, said, name):
+    from napari_octcube._reader import get_reader
+
+    viewer, dock, left_to_napari = docked
+    (files / name).mkdir()
+    drop(canvas_of(viewer), [files / name])
+    assert left_to_napari == [[str(files / name)]]
+    drop(dock, [files / name])
+    assert said() == [f"{name} is no OCT exam"]
+    assert dock.session.opening == ""
+    assert get_reader(str(files / name)) is None
+
+
+def test_a_drop_of_very_many_files_does_not_stop_the_viewer(docked, files, monkeypatch):
+    viewer, dock, _ = docked
+    looked_at, opened = [], []
+
+    def slow(path):
+        looked_at.append(path)
+        time.sleep(0.01)  # on a network drive
+        return path.suffix != ".txt"
+
+    monkeypatch.setattr(exam_drops, "may_be_exam", slow)
+    monkeypatch.setattr(dock.opener, "open_paths", opened.extend)
+    paths = [files / "notes.txt", *(files / f"IM{n}" for n in range(500))]
+    drop(canvas_of(viewer), paths)
+    assert len(looked_at) < 10
+    assert opened == paths[1:]
 
 
 def test_a_closed_dock_takes_nothing(docked, qtbot, files):

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from fakes import make_exam
 from qtpy.QtCore import QPointF, Qt
 
+from napari_octcube import _picture_maker
 from napari_octcube._session import Session
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from octcube_core.exam import BScanLocations, EnFaceImage
@@ -36,6 +38,10 @@ def tab(session, qtbot):
 
 def has_lines(tab):
     return tab.view._lines is not None
+
+
+def is_filled(tab):
+    return not tab.view._picture.pixmap().isNull()
 
 
 def test_without_an_exam_it_says_so(tab):
@@ -100,6 +106,55 @@ def test_it_follows_the_session(tab, session):
     session.go_to_bscan(13)
     assert tab.position_label.text() == "B-scan 14 of 20, raster"
     assert tab.view._bscan == 13
+
+
+LARGE = {
+    "grey": ((6000, 6000), np.float32),
+    "colour": ((4000, 6000, 3), np.uint16),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_photographs_never_stop_the_viewer(tab, session, qtbot, longest_stall, name):
+    shape, dtype = LARGE[name]
+    ramp = (np.arange(shape[1]) * 10).astype(dtype)
+    pixels = np.broadcast_to(ramp.reshape((1, -1) + (1,) * (len(shape) - 2)), shape).copy()
+    exam = replace(make_exam(), enface=(IR, EnFaceImage(pixels, "CFP")))
+    session.show_exam(exam)
+    qtbot.waitUntil(lambda: is_filled(tab))
+    longest_stall()
+    tab.image_chooser.setCurrentText("CFP")
+    assert tab.view.sceneRect().width() == 6000
+    assert not is_filled(tab)  # never the picture of another image
+    qtbot.waitUntil(lambda: is_filled(tab))
+    qtbot.wait(50)
+    assert longest_stall()[1] < 0.05
+    tab.image_chooser.setCurrentText("IR")
+    assert is_filled(tab)  # at once: it was made before
+    tab.image_chooser.setCurrentText("CFP")
+    assert is_filled(tab)
+    left, right = (tab.view._picture.pixmap().toImage().pixelColor(x, 5).red() for x in (5, 1900))
+    assert left < 10
+    assert right > 220
+
+
+def test_a_picture_that_comes_late_is_not_shown(tab, session, qtbot, monkeypatch):
+    gate, made = threading.Event(), []
+
+    def slow(image):
+        if image is FAF:
+            gate.wait(20)
+            made.append(image)
+        return np.full(image.shape, 77, np.uint8)
+
+    monkeypatch.setattr(_picture_maker, "fundus_picture", slow)
+    session.show_exam(replace(make_exam(), enface=(FAF, IR)))
+    tab.image_chooser.setCurrentText("IR")
+    qtbot.waitUntil(lambda: is_filled(tab))
+    gate.set()
+    qtbot.waitUntil(lambda: made == [FAF])
+    qtbot.wait(50)
+    assert tab.view._picture.pixmap().width() == IR.shape[1]
 
 
 def test_click_and_keys_drive_the_session(tab, session, qtbot):

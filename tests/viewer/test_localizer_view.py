@@ -50,10 +50,15 @@ def view(qtbot):
     view = LocalizerView()
     qtbot.addWidget(view)
     view.resize(SIZE, SIZE)
-    view.set_picture(np.full((240, 240), GREY, np.uint8), (240, 240))
+    show_picture(view, np.full((240, 240), GREY, np.uint8))
     view.show()
     qtbot.waitExposed(view)
     return view
+
+
+def show_picture(view, pixels, shape=None, stretch=1.0):
+    view.set_frame(shape or pixels.shape[:2], stretch)
+    view.set_pixels(pixels)
 
 
 def show(view, polylines, bscan=0):
@@ -136,7 +141,7 @@ def test_lines_stay_on_the_image_when_it_is_zoomed_and_moved(view, qtbot):
 
 
 def test_pixels_keep_their_true_proportions(view):
-    view.set_picture(np.full((120, 240), GREY, np.uint8), (120, 240), stretch=2.0)
+    show_picture(view, np.full((120, 240), GREY, np.uint8), stretch=2.0)
     drawn = pixels(view)
     grey = np.abs(drawn - GREY).max(axis=-1) < 8
     height, width = grey.any(axis=1).sum(), grey.any(axis=0).sum()
@@ -146,14 +151,24 @@ def test_pixels_keep_their_true_proportions(view):
 def test_a_thinned_out_picture_lies_as_the_whole_one(view):
     pixels_of = np.zeros((240, 240), np.uint8)
     pixels_of[:, 120:] = 200
-    view.set_picture(pixels_of[1::2, 1::2], (240, 240))
+    show_picture(view, pixels_of[1::2, 1::2], (240, 240))
     drawn = pixels(view)[SIZE // 2, :, 0]
     assert np.argmax(drawn > 100) == pytest.approx(view.mapFromScene(120, 0).x(), abs=2)
 
 
 def test_colour_pictures_keep_their_colours(view):
-    view.set_picture(np.full((30, 40, 3), (200, 90, 20), np.uint8), (30, 40))
+    show_picture(view, np.full((30, 40, 3), (200, 90, 20), np.uint8))
     np.testing.assert_allclose(pixels(view)[SIZE // 2, SIZE // 2], (200, 90, 20), atol=2)
+
+
+def test_a_new_frame_is_black_until_its_pixels_come(view):
+    view.set_frame((100, 100))
+    assert pixels(view).max() == 0
+    view.zoom_by(3)
+    zoom = view.transform().m11()
+    view.set_pixels(np.full((50, 50), GREY, np.uint8))
+    assert view.transform().m11() == zoom  # what somebody did meanwhile stays
+    assert np.abs(pixels(view)[SIZE // 2, SIZE // 2] - GREY).max() <= 2
 
 
 def test_the_picture_fits_again_when_the_view_grows(view, qtbot):

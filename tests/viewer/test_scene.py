@@ -149,6 +149,42 @@ def test_scale_bar_only_along_axes_with_distances(viewer, across, visible):
     assert bar.visible is visible
 
 
+HORIZONTAL_DEPTH = ((0, 2, 1), (2, 0, 1))
+
+
+@pytest.mark.parametrize("by_aspect", [True, False])
+@pytest.mark.parametrize("axial", [0.004, 0.012])
+def test_no_scale_bar_along_a_stretched_depth(viewer, axial, by_aspect):
+    session = Session()
+    scene = Scene(viewer, session, at_once)
+    scene.add_exam(make_exam(spacing_mm=(0.12, axial, 0.012)))
+    bar = viewer.canvas.overlays.scale_bar
+    true = axial == 0.012  # square pixels, which nothing stretches
+    for order in (*HORIZONTAL_DEPTH, (0, 1, 2), (1, 0, 2)):
+        if by_aspect:
+            session.aspect, viewer.dims.order = "um", order
+            assert bar.visible
+            session.aspect = "px"
+        else:
+            viewer.dims.order, session.aspect = (0, 1, 2), "px"
+            assert bar.visible
+            viewer.dims.order = order
+        assert bar.visible is (true or order not in HORIZONTAL_DEPTH)
+    viewer.dims.ndisplay = 3
+    assert bar.visible is true
+    session.aspect = "um"
+    assert bar.visible
+
+
+@pytest.mark.parametrize("order", HORIZONTAL_DEPTH)
+def test_whether_depth_is_stretched_is_asked_of_the_exam_in_view(viewer, order):
+    scene = Scene(viewer, Session(aspect="px"), at_once)
+    for axial, visible in [(0.012, True), (0.004, False), (0.012, True)]:
+        scene.add_exam(make_exam(spacing_mm=(0.12, axial, 0.012)))
+        viewer.dims.order = order
+        assert viewer.canvas.overlays.scale_bar.visible is visible
+
+
 @pytest.fixture(params=[0.12, None])
 def followed(viewer, request):
     """Viewer and session with an exam of 20 B-scans, and the session's B-scans as they were announced."""

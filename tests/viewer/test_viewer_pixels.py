@@ -17,7 +17,6 @@ def analysed(open_dock, qtbot):
     dock.scene.add_exam(exam)
     dock.session.finish(exam, make_analysis(exam))
     qtbot.wait(300)
-    viewer.reset_view()  # the window has grown since the exam was opened
     return viewer, dock
 
 
