@@ -9,7 +9,8 @@ Layout (versions 1 to 3, as published through FAIRhub and documented at docs.air
 
 An OCT names the photograph it was taken with (infrared or colour) by UID and path. The autofluorescence image comes
 from another device (iCare Eidon) and is joined by participant and eye. A data set of which only parts were downloaded
-is listed as far as it is there.
+is listed as far as it is there; with a damaged manifest its OCT files are, each with the photographs that it refers to
+itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from natsort import natsorted
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, Modality
-from octcube_core.readers.aireadi_manifest import OCTRow, Photograph, manifest_of, oct_rows
+from octcube_core.readers.aireadi_manifest import (
+    OCTRow,
+    Photograph,
+    each_file_once,
+    manifest_of,
+    oct_rows,
+    sound_rows,
+)
 from octcube_core.readers.aireadi_manifest import photographs as read_photographs
 from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import reading
@@ -35,6 +43,10 @@ _OTHER_EYE = "The data set names a photograph of the other eye or another person
 _EYES_DIFFER = (
     "The file and the data set's manifest name different eyes; the eye is left unknown and no autofluorescence image "
     "is joined."
+)
+_DAMAGED = (
+    "A manifest of the data set is damaged, so that photographs may be missing or belong to no exam; download the "
+    "manifest again."
 )
 
 
@@ -76,19 +88,30 @@ def entries(path: Path) -> Iterator[ExamEntry]:
     """Yield the exams of the data set, or of a folder of its OCT, in natural order.
 
     An OCT that is not there is an exam that cannot be read; those whose whole folders are not there are one.
+
+    Raises
+    ------
+    ExamReadError
+        If the manifest of the OCT is damaged and there is no OCT file either.
     """
     data_set = _DataSet.around(path)
     absent = 0
+    listed = False
     folders: dict[str, bool] = {}
     for row in data_set.rows:
         folder = row.where.rpartition("/")[0]
         if folder not in folders:
             folders[folder] = (data_set.root / folder).is_dir()
         if folders[folder]:
+            listed = True
             yield data_set.entry(row)
         else:
             absent += 1
-    yield from data_set.unlisted()
+    for entry in data_set.unlisted():
+        listed = True
+        yield entry
+    if data_set.damaged and not listed and not absent:
+        raise data_set.damaged[0]
     if absent:
         yield _absent(data_set.root, absent)
 
@@ -121,15 +144,18 @@ class _DataSet:
     by_uid: Mapping[str, Photograph]
     by_path: Mapping[str, Photograph]
     autofluorescence: Mapping[tuple[str, str], Sequence[Photograph]]
+    damaged: Sequence[ExamReadError]
 
     @classmethod
     def around(cls, path: Path) -> _DataSet:
         root = root_of(path)
         assert root is not None  # asked for by the callers
         within = _below(path, root)
-        rows = list(oct_rows(root, OCT, _inside(within, root)))
+        damaged: list[ExamReadError] = []
+        found = sound_rows(oct_rows(root, OCT, _inside(within, root)), damaged)
+        rows = list(each_file_once(found))
         people = {row.participant for row in rows}
-        photographs = list(read_photographs(root, PHOTOGRAPHY, people))
+        photographs = list(sound_rows(read_photographs(root, PHOTOGRAPHY, people), damaged))
         autofluorescence: dict[tuple[str, str], list[Photograph]] = {}
         for photograph in photographs:
             if photograph.modality == "FAF" and photograph.laterality and photograph.participant:
@@ -142,6 +168,7 @@ class _DataSet:
             {photograph.uid: photograph for photograph in photographs if photograph.uid},
             {photograph.where: photograph for photograph in photographs},
             autofluorescence,
+            damaged,
         )
 
     def entry(self, row: OCTRow) -> ExamEntry:
@@ -201,6 +228,7 @@ class _DataSet:
             kept = companions.photographs[: companions.referenced]
             exam = dicom.assemble(row.path, kept, companions.known_modalities)
             laterality, warnings = None, (*exam.warnings, *companions.warnings, _EYES_DIFFER)
+        warnings += (_DAMAGED,) if self.damaged else ()
         patient = replace(exam.patient, id=exam.patient.id or row.participant)
         return replace(exam, laterality=laterality, patient=patient, warnings=warnings)
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Laterality, Modality
 from octcube_core.readers.failures import reading
 
+_Row = TypeVar("_Row")
 _NAMES = ("manifest.tsv", "manifest.csv")
 _MAX_BYTES = 512 * 1024**2  # version 3 takes 27 MB
 _UNKNOWN = {"", "nan", "none", "n/a", "na", "null", "not reported", "varies by frame"}
@@ -154,6 +156,24 @@ def oct_rows(root: Path, folder: str, below: str = "") -> Iterator[OCTRow]:
             row("reference_uid"),
             _located(folder, row("reference_path")),
         )
+
+
+def each_file_once(rows: Iterable[OCTRow]) -> Iterator[OCTRow]:
+    """A row for each file; one that says nothing for a file of which the manifest says different things."""
+    found: dict[Path, OCTRow] = {}
+    for row in rows:
+        first = found.setdefault(row.path, row)
+        if replace(row, where=first.where) != first:
+            found[row.path] = OCTRow(row.root, first.where)
+    yield from found.values()
+
+
+def sound_rows(rows: Iterator[_Row], damaged: list[ExamReadError]) -> Iterator[_Row]:
+    """The rows of a manifest as far as it can be read; what is wrong behind them is added to ``damaged``."""
+    try:
+        yield from rows
+    except ExamReadError as error:
+        damaged.append(error)
 
 
 def photographs(root: Path, folder: str, people: Container[str]) -> Iterator[Photograph]:

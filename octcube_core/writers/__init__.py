@@ -44,7 +44,8 @@ def write_exam(
     Returns
     -------
     tuple of str
-        What the format could not say as the exam says it, one sentence each.
+        What the format could not say as the exam says it, and what differs when the export is opened, one sentence
+        each.
 
     Raises
     ------
@@ -70,12 +71,10 @@ def write_exam(
     if to == "ome-tiff":
         from octcube_core.writers.ome_tiff import write_ome_tiff
 
-        write_ome_tiff(ready, path)
-    else:
-        from octcube_core.writers.folder import write_folder
+        return write_ome_tiff(ready, path)
+    from octcube_core.writers.folder import write_folder
 
-        write_folder(ready, path)
-    return ()
+    return write_folder(ready, path)
 
 
 def _displayable(exam: Exam) -> Exam:

@@ -17,7 +17,9 @@ from octcube_core.writers.dicom_header import Visit, as_date
 from octcube_core.writers.dicom_oct import oct_dataset
 from octcube_core.writers.dicom_pixels import COMPRESSED, StoredPixels, save
 from octcube_core.writers.place import new_folder
+from octcube_core.writers.read_back import differences
 
+OCT_FILE = "oct.dcm"
 SCALED = (
     "DICOM holds no floating point intensities: they are scaled to 16 bits, with slope and intercept in the file, and "
     "come back to within half a step."
@@ -51,8 +53,9 @@ def write_dicom(
             scaled |= pixels.scale is not None
         pixels = StoredPixels.of(exam.volume.voxels, exam.volume.black_white)
         volume = oct_dataset(visit, pixels, enface)
-        save(volume, pixels.values, folder / "oct.dcm", transfer_syntax)
+        save(volume, pixels.values, folder / OCT_FILE, transfer_syntax)
         scaled |= pixels.scale is not None
+        differing = differences(exam, folder / OCT_FILE, OCT_FILE, scaled)
     asked = transfer_syntax in COMPRESSED
     plain = [d for d in (volume, *enface) if not d.file_meta.TransferSyntaxUID.is_compressed]
     dates = (exam.patient.birth_date, exam.patient.exam_date) if keep_identity else ()
@@ -61,6 +64,7 @@ def write_dicom(
         *((EYE_UNKNOWN,) if exam.laterality is None else ()),
         *((UNCOMPRESSED,) if asked and plain else ()),
         *((DATE_UNREADABLE,) if any(date and not as_date(date) for date in dates) else ()),
+        *differing,
     )
 
 

@@ -25,6 +25,13 @@ NO_DATE = "19000101"
 UNKNOWN = "unknown"
 _SIDE: dict[Laterality | None, str] = {"OD": "R", "OS": "L", None: "B"}
 _LONG_STRING = 64
+# A name of several words comes before the shorter one that it starts with.
+_MAKERS = (
+    *("Carl Zeiss Meditec", "Carl Zeiss", "Zeiss", "Heidelberg Engineering", "Heidelberg"),
+    *("Topcon", "Canon", "Nidek", "Optovue", "Optopol Technology", "Optopol", "Optos", "Tomey"),
+    *("Leica Microsystems", "Leica", "Bioptigen", "Huvitz", "iCare", "CenterVue", "Kowa"),
+    *("Intalight", "SVision Imaging", "TowardPi", "Visionix", "Haag-Streit", "Moptim"),
+)
 
 
 @dataclass(frozen=True)
@@ -139,12 +146,23 @@ def _add_patient(dataset: Dataset, visit: Visit) -> None:
 
 
 def _add_equipment(dataset: Dataset, device: str | None) -> None:
-    words = _line(device).split()
-    # The reader joins manufacturer and model with a space again.
-    dataset.Manufacturer = words[0][:_LONG_STRING] if words else UNKNOWN
-    dataset.ManufacturerModelName = " ".join(words[1:])[:_LONG_STRING] or UNKNOWN
+    maker, model = _maker_and_model(_line(device))
+    dataset.Manufacturer = maker or UNKNOWN
+    dataset.ManufacturerModelName = model or UNKNOWN
     dataset.DeviceSerialNumber = UNKNOWN
     dataset.SoftwareVersions = f"napari-octcube {__version__}"
+
+
+def _maker_and_model(device: str) -> tuple[str, str]:
+    """Two parts that the reader joins with a space again; the second is empty where no maker is known."""
+    for maker in _MAKERS:
+        if f"{device} ".lower().startswith(f"{maker.lower()} "):
+            return device[: len(maker)], device[len(maker) :].strip()[:_LONG_STRING]
+    if len(device) <= _LONG_STRING:
+        return device, ""
+    end = device.rfind(" ", 0, _LONG_STRING + 1)
+    end = end if end > 0 else _LONG_STRING
+    return device[:end].strip(), device[end:].strip()[:_LONG_STRING].strip()
 
 
 def _line(text: str | None) -> str:

@@ -7,6 +7,7 @@ exam's black and white span; slope and intercept are stored (Real World Value Ma
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels.encoders.base import get_encoder
+from pydicom.pixels.utils import as_pixel_options
 from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
 
@@ -125,8 +129,7 @@ def save(dataset: FileDataset, values: NDArray[Any], path: Path, transfer_syntax
     if syntax.is_compressed:
         if syntax == uid.JPEG2000Lossless and dataset.SamplesPerPixel == 3:
             dataset.PhotometricInterpretation = "YBR_RCT"  # reversible; decoders undo it
-        frames = values if len(values) > 1 else values[0]
-        dataset.compress(syntax, frames, generate_instance_uid=False)
+        _add_frames(dataset, _encoded(dataset, values, syntax))
     elif values.nbytes > _PIXEL_DATA_LIMIT:
         raise InputError(
             "The volume is larger than the 4 GB that an uncompressed DICOM file can hold; choose a transfer syntax "
@@ -137,3 +140,24 @@ def save(dataset: FileDataset, values: NDArray[Any], path: Path, transfer_syntax
         byte_wise = values.itemsize == 1 and not syntax.is_implicit_VR
         dataset["PixelData"].VR = "OB" if byte_wise else "OW"
     dataset.save_as(path, enforce_file_format=True)
+
+
+def _encoded(dataset: FileDataset, values: NDArray[Any], syntax: uid.UID) -> list[bytes]:
+    """The frames, compressed by another thread: an interrupt in the midst of OpenJPEG's encoder ends the process."""
+    frames = get_encoder(syntax).iter_encode(
+        values if len(values) > 1 else values[0], **as_pixel_options(dataset)
+    )
+    with ThreadPoolExecutor(1) as thread:  # at the end it waits for the frame at work
+        return list(iter(lambda: thread.submit(next, frames, None).result(), None))
+
+
+def _add_frames(dataset: FileDataset, frames: list[bytes]) -> None:
+    if sum(len(frame) + 8 for frame in frames) > _PIXEL_DATA_LIMIT:  # what a basic offset can say
+        extended = encapsulate_extended(frames)
+        dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = (
+            extended
+        )
+    else:
+        dataset.PixelData = encapsulate(frames)
+    dataset["PixelData"].is_undefined_length = True
+    dataset["PixelData"].VR = "OB"

@@ -20,10 +20,11 @@ from octcube_core.exam import Exam
 from octcube_core.readers.folder_meta import META_FILE
 from octcube_core.writers.facts import exam_facts
 from octcube_core.writers.place import new_folder
+from octcube_core.writers.read_back import differences
 
 
-def write_folder(exam: Exam, out: Path) -> None:
-    """Write the images and meta.json into ``out``.
+def write_folder(exam: Exam, out: Path) -> tuple[str, ...]:
+    """Write the images and meta.json into ``out``, and return what differs when it is opened.
 
     Raises
     ------
@@ -40,6 +41,8 @@ def write_folder(exam: Exam, out: Path) -> None:
             _write_image(folder, image.modality.lower(), image.pixels)
         text = json.dumps(_meta(exam), indent=1, allow_nan=False)
         (folder / META_FILE).write_text(text + "\n", encoding="utf-8")
+        return differences(exam, folder, out.name)
+    raise AssertionError("unreachable")
 
 
 def _check_enface(exam: Exam) -> None:

@@ -21,6 +21,7 @@ from octcube_core.errors import InputError
 from octcube_core.exam import Exam, Spacing
 from octcube_core.writers.facts import SYNTHETIC_EYE, exam_facts, is_synthetic
 from octcube_core.writers.place import new_file
+from octcube_core.writers.read_back import differences
 
 NAMESPACE = "napari-octcube/exam"
 KEY = "exam"
@@ -29,8 +30,8 @@ _UM_PER_MM = 1000.0
 _BIG_BYTES = 2**31  # a classic TIFF ends at 4 GiB; compression may make data larger
 
 
-def write_ome_tiff(exam: Exam, out: Path) -> None:
-    """Write ``out``, compressed without loss.
+def write_ome_tiff(exam: Exam, out: Path) -> tuple[str, ...]:
+    """Write ``out``, compressed without loss, and return what differs when it is opened.
 
     Raises
     ------
@@ -40,36 +41,40 @@ def write_ome_tiff(exam: Exam, out: Path) -> None:
     if not out.name.lower().endswith(_SUFFIXES):
         raise InputError(f"An OME-TIFF file must end in .ome.tif; {out.name} does not.")
     stored = exam.volume.voxels.nbytes + sum(image.pixels.nbytes for image in exam.enface)
-    with (
-        new_file(out) as partial,
-        tifffile.TiffWriter(partial, ome=True, bigtiff=stored > _BIG_BYTES) as tiff,
-    ):
+    with new_file(out) as partial:
+        with tifffile.TiffWriter(partial, ome=True, bigtiff=stored > _BIG_BYTES) as tiff:
+            _write_images(tiff, exam)
+        return differences(exam, partial, out.name)
+    raise AssertionError("unreachable")
+
+
+def _write_images(tiff: tifffile.TiffWriter, exam: Exam) -> None:
+    tiff.write(
+        exam.volume.voxels,
+        photometric="minisblack",
+        compression="zlib",
+        metadata={
+            "axes": "ZYX",
+            "Creator": f"napari-octcube {__version__}",
+            "UUID": str(uuid4()),  # tifffile's own would hold this computer's network address
+            "Name": "OCT",
+            **({"Description": SYNTHETIC_EYE} if is_synthetic(exam) else {}),
+            **_physical_sizes("ZYX", exam.volume.spacing_mm),
+            "MapAnnotation": {"Namespace": NAMESPACE, KEY: _facts_json(exam)},
+        },
+    )
+    for image in exam.enface:
+        colour = image.pixels.ndim == 3
         tiff.write(
-            exam.volume.voxels,
-            photometric="minisblack",
+            image.pixels,
+            photometric="rgb" if colour else "minisblack",
             compression="zlib",
             metadata={
-                "axes": "ZYX",
-                "Creator": f"napari-octcube {__version__}",
-                "UUID": str(uuid4()),  # tifffile's own would hold this computer's network address
-                "Name": "OCT",
-                **({"Description": SYNTHETIC_EYE} if is_synthetic(exam) else {}),
-                **_physical_sizes("ZYX", exam.volume.spacing_mm),
-                "MapAnnotation": {"Namespace": NAMESPACE, KEY: _facts_json(exam)},
+                "axes": "YXS" if colour else "YX",
+                "Name": image.modality,
+                **_physical_sizes("YX", image.spacing_mm),
             },
         )
-        for image in exam.enface:
-            colour = image.pixels.ndim == 3
-            tiff.write(
-                image.pixels,
-                photometric="rgb" if colour else "minisblack",
-                compression="zlib",
-                metadata={
-                    "axes": "YXS" if colour else "YX",
-                    "Name": image.modality,
-                    **_physical_sizes("YX", image.spacing_mm),
-                },
-            )
 
 
 def _facts_json(exam: Exam) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from octcube_core.errors import InputError
 from octcube_core.export import result_folder
@@ -25,7 +28,12 @@ def new_folder(out: Path) -> Iterator[Path]:
             raise InputError(f"{out} is not empty; please give a new folder.")
     except OSError as error:
         raise _not_writable(out, error) from None
-    with result_folder(out) as folder, _writing(out):
+    with (
+        _one_interrupt() as interrupts,
+        result_folder(out) as folder,
+        _writing(out),
+        interrupts.none_after_an_error(),
+    ):
         yield folder
 
 
@@ -38,16 +46,45 @@ def new_file(out: Path) -> Iterator[Path]:
     InputError
         ``out`` exists or lies where nothing can be written.
     """
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    # The end of the name tells what the file is; the whole with more before it may be too long.
+    partial = out.with_name(f".partial-{os.getpid()}-{out.name[-50:]}")
+    with _one_interrupt() as interrupts:
+        try:
+            with _writing(out), interrupts.none_after_an_error():
+                if out.exists() or out.is_symlink():
+                    raise InputError(f"{out} exists already; please give another name.")
+                out.parent.mkdir(parents=True, exist_ok=True)
+                yield partial
+                partial.rename(out)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+class _Interrupts:
+    """Ctrl-C while files are written: a second one must not stop the removal of what the first left half written."""
+
+    def __init__(self) -> None:
+        self.before: Any = None
+
+    @contextmanager
+    def none_after_an_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if threading.current_thread() is threading.main_thread():  # no other may ask
+                self.before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[_Interrupts]:
+    interrupts = _Interrupts()
     try:
-        with _writing(out):
-            if out.exists() or out.is_symlink():
-                raise InputError(f"{out} exists already; please give another name.")
-            out.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            partial.rename(out)
+        yield interrupts
     finally:
-        partial.unlink(missing_ok=True)
+        if interrupts.before is not None:
+            signal.signal(signal.SIGINT, interrupts.before)
 
 
 @contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dicom_files import (
-    EN_FACE,
     PIXELS,
     STUDY,
-    code,
     infrared,
     item,
     opt,
@@ -68,11 +66,31 @@ def test_not_even_if_the_volume_refers_to_them(tmp_path, elements):
     assert NOT_SAME_EYE in exam.warnings
 
 
+@pytest.mark.parametrize(
+    ("elements", "taken"),
+    [
+        ({"PatientName": "Else^Someone"}, False),
+        ({"PatientBirthDate": "19990909"}, False),
+        ({"PatientName": "SECRETNAME^Jane^^", "PatientBirthDate": ""}, True),
+        ({"PatientName": ""}, True),
+        ({"StudyInstanceUID": STUDY + ".7"}, True),  # the volume names the image
+    ],
+)
+@pytest.mark.parametrize("number", ["", "ID4711"])
+def test_names_tell_patients_without_a_number_apart(tmp_path, elements, taken, number):
+    exam = exam_of(tmp_path, localizer=infrared(PatientID=number, **elements), PatientID="")
+    assert exam.modalities == (("OCT", "IR") if taken else ("OCT",))
+    assert (NOT_SAME_EYE in exam.warnings) != taken
+
+
 @pytest.mark.parametrize("where", ["../ir.dcm", "../fundus/IR0001", "../fundus/ir.dcm"])
 def test_localizer_in_another_folder_of_the_export(tmp_path, where):
     exam = exam_of(tmp_path / "oct", where=where)
     assert exam.modalities == ("OCT", "IR")
     assert exam.locations is not None
+    listed = read_exam(tmp_path / "oct")  # the folder that does not hold it
+    assert listed.modalities == ("OCT", "IR")
+    assert listed.locations is not None
 
 
 def test_image_that_frames_refer_to_without_a_place(tmp_path):
@@ -102,66 +120,6 @@ def test_unrelated_neighbours_do_no_harm(tmp_path):
     (tmp_path / "self").symlink_to(tmp_path)
     (tmp_path / "c.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 4000)
     assert exam_of(tmp_path).modalities == ("OCT", "IR")
-
-
-@pytest.mark.parametrize(
-    ("elements", "modality", "guessed"),
-    [
-        ({"ChannelDescriptionCodeSequence": code("414497003", "Infrared")}, "IR", False),
-        (
-            {"LightPathFilterTypeStackCodeSequence": code("445169002", "Infrared optical filter")},
-            "IR",
-            False,
-        ),
-        ({"ChannelDescriptionCodeSequence": code("R-102BE", "x", "SRT")}, "IR", False),
-        ({"IlluminationWaveLength": 820.0}, "IR", False),
-        ({"SeriesDescription": "SLO NIR 30deg"}, "IR", False),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "", "IR"]}, "IR", False),
-        (FAF, "FAF", False),
-        ({"SeriesDescription": "BAF_55"}, "FAF", False),
-        ({"SeriesDescription": "IR-AF, autofluorescence"}, "FAF", False),
-        ({"ProtocolName": "FA early phase"}, "FA", False),
-        ({"ContentDescription": "Indocyanine green"}, "ICGA", False),
-        (
-            {"ContrastBolusAgentSequence": code("35321007", "Fluorescein")},
-            "FA",
-            False,
-        ),
-        ({"ContentDescription": "color fundus photo, green channel"}, "CFP", False),
-        ({}, "CFP", True),
-        (
-            {
-                "AcquisitionDeviceTypeCodeSequence": code(
-                    "392001008", "Scanning Laser Ophthalmoscope"
-                )
-            },
-            "IR",
-            True,
-        ),
-        (
-            {
-                "AcquisitionDeviceTypeCodeSequence": code(
-                    "392001008", "Scanning Laser Ophthalmoscope"
-                ),
-                "ChannelDescriptionCodeSequence": code("405739002", "Red free"),
-            },
-            "CFP",
-            True,
-        ),
-        ({"SOPClassUID": EN_FACE}, "OCT", False),
-    ],
-)
-def test_kind_of_image(tmp_path, elements, modality, guessed):
-    save(photograph(**elements), tmp_path / "image.dcm")
-    exam = read_exam(save(opt(StudyInstanceUID=STUDY), tmp_path / "oct.dcm"))
-    assert exam.modalities == ("OCT", modality)
-    assert any("does not state its kind" in warning for warning in exam.warnings) == guessed
-
-
-def test_grey_localizer_of_no_stated_kind_is_taken_for_infrared(tmp_path):
-    exam = exam_of(tmp_path, localizer=photograph())
-    assert exam.modalities == ("OCT", "IR")
-    assert any("taken for infrared" in warning for warning in exam.warnings)
 
 
 RGB = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -243,6 +201,11 @@ class TestAssemble:
         exam = dicom.assemble(save(opt(), tmp_path / "oct.dcm"), [other])
         assert exam.enface == ()
         assert any("other" in warning and "eye" in warning for warning in exam.warnings)
+
+    def test_image_of_another_study_without_a_patient(self, tmp_path):
+        other = save(photograph(StudyInstanceUID=STUDY + ".7"), tmp_path / "faf.dcm")
+        volume = save(opt(StudyInstanceUID=STUDY, PatientID=""), tmp_path / "oct.dcm")
+        assert dicom.assemble(volume, [other]).enface == ()
 
     def test_missing_image(self, tmp_path):
         exam = dicom.assemble(save(opt(), tmp_path / "oct.dcm"), [tmp_path / "nowhere.dcm"])
