@@ -6,13 +6,15 @@ the like have none. Identity (name, id, dates) goes into ``Exam.patient`` and no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import uid
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, Modality
+from octcube_core.readers.dicom_concatenation import check_whole
 from octcube_core.readers.dicom_exam import UNREADABLE_FUNDUS, build_exam, check_groups
 from octcube_core.readers.dicom_file import PHOTOGRAPHS, DicomFile, read_file
 from octcube_core.readers.dicom_location import named_images
@@ -23,7 +25,8 @@ from octcube_core.readers.dicom_neighbours import (
     find_photographs,
     oct_file_of,
 )
-from octcube_core.readers.dicom_pixels import Frames, frame_layout, read_frames
+from octcube_core.readers.dicom_order import in_order
+from octcube_core.readers.dicom_pixels import frame_layout, read_frames
 from octcube_core.readers.dicom_values import reading_dicom
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
@@ -39,13 +42,13 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     Raises
     ------
     ExamReadError
-        If the file is truncated or damaged, holds no B-scans, states another number of frames than
-        it holds, or is compressed in a way that cannot be decoded.
+        If the file is truncated or damaged, holds no B-scans or only part of a volume, states another
+        number of frames than it holds, or is compressed in a way that cannot be decoded.
     """
     with reading_dicom(path):
         file = read_file(path)
         _check_is_bscans(file)
-        return build_exam(file, _frames(file), find_photographs(file), {})
+        return _exam(file, find_photographs, {})
     raise AssertionError("unreachable")
 
 
@@ -90,7 +93,7 @@ def assemble(
             notes.append(NOT_FOUND)
         found.sort(key=lambda photograph: photograph.instance not in wanted)
         pairing = Pairing(tuple(found), tuple(notes))
-        return build_exam(file, _frames(file), pairing, modalities or {})
+        return _exam(file, lambda _: pairing, modalities or {})
     raise AssertionError("unreachable")
 
 
@@ -102,7 +105,15 @@ def _check_is_bscans(file: DicomFile) -> None:
     raise ExamReadError(f"{file.path.name} is a fundus image or an analysis, not B-scans; {hint}.")
 
 
-def _frames(file: DicomFile) -> Frames:
+def _exam(
+    file: DicomFile,
+    pairing_of: Callable[[DicomFile], Pairing],
+    modalities: Mapping[Path, Modality],
+) -> Exam:
+    notes = check_whole(file)
     layout = frame_layout(file)
     check_groups(file, layout.frames)  # before any is decoded
-    return read_frames(file, layout)
+    file, frames, order_notes = in_order(file, read_frames(file, layout))
+    pairing = pairing_of(file)
+    pairing = replace(pairing, warnings=(*pairing.warnings, *notes, *order_notes))
+    return build_exam(file, frames, pairing, modalities)

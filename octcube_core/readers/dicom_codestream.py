@@ -22,8 +22,14 @@ END_OF_IMAGE = b"\xff\xd9"
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start of codestream, then its size
 _JPEG = b"\xff\xd8"
+_JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"  # box before a JPEG 2000 codestream
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}  # 0xF7 is that of JPEG-LS
 _BOXES = 65536  # in which a JP2 file has its codestream
+
+
+def starts_frame(fragment: bytes, syntax: uid.UID) -> bool:
+    """Whether a fragment is the first of its frame; False where this cannot be told (RLE)."""
+    return syntax in JPEG_FAMILY and fragment.startswith((_JPEG_2000, _JP2, _JPEG + b"\xff"))
 
 
 def claimed_size(frame: bytes, syntax: uid.UID) -> tuple[int, int, int] | None:

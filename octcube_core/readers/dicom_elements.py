@@ -25,6 +25,8 @@ PLANE_ORIENTATION, IMAGE_ORIENTATION = 0x00209116, 0x00200037
 FRAME_ANATOMY, FRAME_LATERALITY = 0x00209071, 0x00209072
 FRAME_LOCATION, REFERENCE_COORDINATES = 0x00220031, 0x00220032
 IMAGE_ORIENTATION_EYE, TRANSVERSE_DEPTH = 0x00220039, 0x00220041
+FRAME_CONTENT, DIMENSION_INDEX = 0x00209111, 0x00209157
+STACK_ID, IN_STACK_POSITION, TEMPORAL_POSITION = 0x00209056, 0x00209057, 0x00209128
 REFERENCED_IMAGE, REFERENCED_INSTANCE = 0x00081140, 0x00081155
 PIXEL_DATA = (0x7FE00010, 0x7FE00008, 0x7FE00009)  # integers, floats, doubles
 EXTENDED_OFFSETS = 0x7FE00001
@@ -38,8 +40,16 @@ _SEQUENCES = {
     FRAME_ANATOMY,
     FRAME_LOCATION,
     REFERENCED_IMAGE,
+    FRAME_CONTENT,
 }
-_IMPLICIT_VR = {REFERENCE_COORDINATES: "FL", TRANSVERSE_DEPTH: "FL"}
+_IMPLICIT_VR = {
+    REFERENCE_COORDINATES: "FL",
+    TRANSVERSE_DEPTH: "FL",
+    DIMENSION_INDEX: "UL",
+    IN_STACK_POSITION: "UL",
+    TEMPORAL_POSITION: "UL",
+}
+_BINARY = {"FL": "f4", "FD": "f8", "UL": "u4"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -191,10 +201,8 @@ def numbers(item: Item, tag: int, order: str = "<") -> tuple[float, ...]:
     if not isinstance(found, Value):
         return ()
     try:
-        if found.vr in ("FL", "FD"):
-            values = np.frombuffer(
-                found.data, order + ("f4" if found.vr == "FL" else "f8")
-            ).tolist()
+        if found.vr in _BINARY:
+            values = np.frombuffer(found.data, order + _BINARY[found.vr]).tolist()
         else:
             values = [float(part) for part in found.data.decode("ascii").strip("\0 ").split("\\")]
     except ValueError:

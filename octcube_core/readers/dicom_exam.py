@@ -14,7 +14,7 @@ from octcube_core.errors import ExamReadError
 from octcube_core.exam import BScanLocations, EnFaceImage, Exam, Modality, OCTVolume
 from octcube_core.readers.dicom_enface import read_photograph
 from octcube_core.readers.dicom_file import DicomFile, read_file
-from octcube_core.readers.dicom_geometry import ScanGeometry, checked_geometry, stated_geometry
+from octcube_core.readers.dicom_geometry import checked_geometry
 from octcube_core.readers.dicom_location import (
     OFF_THE_IMAGE,
     SOME_MISSING,
@@ -24,6 +24,12 @@ from octcube_core.readers.dicom_location import (
     is_transverse,
     lie_on,
     lines_on_image,
+    named_images,
+)
+from octcube_core.readers.dicom_measures import (
+    ScanGeometry,
+    plausible_geometry,
+    stated_geometry,
 )
 from octcube_core.readers.dicom_neighbours import Pairing
 from octcube_core.readers.dicom_pixels import Frames
@@ -34,9 +40,11 @@ from octcube_core.readers.dicom_private import (
 )
 from octcube_core.readers.dicom_values import has_private
 from octcube_core.readers.failures import COLOURED_BSCANS, spacing_warnings
+from octcube_core.readers.heyex_locations import FUNDUS_MM, plausible_mm
 from octcube_core.readers.intensity import display_intensities, luminance
 
 UNREADABLE_FUNDUS = "A fundus image of the exam is damaged or of an unknown kind; it is left out."
+FUNDUS_IMPLAUSIBLE = "A fundus image states a pixel spacing that none can have; it is left unknown."
 
 _MAY_BE_OCT = frozenset({"", "OPT", "OCT", "OP", "OT", "SC", "XC"})
 
@@ -84,7 +92,9 @@ def build_exam(
     if is_transverse(places):
         voxels, geometry = _as_bscans(voxels, geometry, places)
     shape = (voxels.shape[0], voxels.shape[1], voxels.shape[2])
-    placed = _place(places, _photographs(pairing.files, places, modalities), geometry, shape)
+    geometry = plausible_geometry(geometry, shape)
+    enface = _photographs(pairing.files, named_images(file), modalities)
+    placed = _place(places, enface, geometry, shape)
     geometry = placed.geometry
     own = has_private(file.head)
     private = private_spacing(file.head, 3) if own else (None, None, None)
@@ -180,7 +190,10 @@ def _kind_notes(file: DicomFile) -> tuple[str, ...]:
 def _spacing_notes(volume: OCTVolume, geometry: ScanGeometry) -> tuple[str, ...]:
     """Warn of unknown spacings, but of the distance between B-scans only where there is one."""
     pitch_matters = geometry.scan_pattern in (None, "raster")
-    return spacing_warnings(volume.spacing_mm, volume.shape[0] if pitch_matters else 1)
+    unexplained = [
+        1.0 if axis in geometry.told else value for axis, value in enumerate(volume.spacing_mm)
+    ]
+    return spacing_warnings(unexplained, volume.shape[0] if pitch_matters else 1)
 
 
 def _as_bscans(
@@ -196,13 +209,14 @@ def _as_bscans(
         spacing_mm=(row, stack.axial_mm if stack.axial_mm is not None else step, column),
         warnings=(*geometry.warnings, *stack.warnings),
         scan_pattern="raster" if voxels.shape[0] > 1 else None,
+        pitch_doubt=None,
         thickness_mm=None,
     )
 
 
 def _photographs(
     files: Sequence[DicomFile],
-    places: Mapping[str, Sequence[FramePlace]],
+    placed_on: Sequence[str],
     modalities: Mapping[Path, Modality],
 ) -> _EnFace:
     images: list[EnFaceImage] = []
@@ -211,17 +225,26 @@ def _photographs(
     for file in files:
         try:
             whole = file if file.pixels is not None else read_file(file.path)
-            found = read_photograph(whole, modalities.get(file.path), file.instance in places)
+            found = read_photograph(whole, modalities.get(file.path), file.instance in placed_on)
         except (ExamReadError, ValueError, OSError, MemoryError):
             notes.append(UNREADABLE_FUNDUS)
             continue
         except Exception:  # a decoder's own errors
             notes.append(UNREADABLE_FUNDUS)
             continue
-        images.append(found.image)
+        image, implausible = _plausible_image(found.image)
+        images.append(image)
+        notes.extend(implausible)
         instances.append(file.instance)
         notes.extend(found.warnings)
     return _EnFace(tuple(images), tuple(instances), tuple(notes))
+
+
+def _plausible_image(image: EnFaceImage) -> tuple[EnFaceImage, tuple[str, ...]]:
+    stated = [value for value in image.spacing_mm if value is not None]
+    if all(plausible_mm(value, *FUNDUS_MM) is not None for value in stated):
+        return image, ()
+    return replace(image, spacing_mm=(None, None)), (FUNDUS_IMPLAUSIBLE,)
 
 
 def _localizer(enface: _EnFace, places: Mapping[str, Sequence[FramePlace]]) -> int | None:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from octcube_core.errors import ExamReadError
+from octcube_core.readers.dicom_codestream import starts_frame
 from octcube_core.readers.dicom_elements import EXTENDED_OFFSETS, Value
 from octcube_core.readers.dicom_file import DicomFile
 
@@ -31,7 +32,7 @@ def frames_of_fragments(file: DicomFile, frames: int) -> tuple[list[bytes], int]
     """The compressed bytes of each frame, and how many there are.
 
     As many fragments as frames are a frame each, whatever an offset table says. Otherwise the table must name
-    ``frames`` fragments in their order.
+    ``frames`` fragments in their order; without one, the codestreams' first bytes must tell where frames start.
     """
     table, fragments, offsets = _fragments(file)
     if len(fragments) == frames:
@@ -39,6 +40,12 @@ def frames_of_fragments(file: DicomFile, frames: int) -> tuple[list[bytes], int]
     if frames == 1 and fragments:
         return [b"".join(fragments)], 1
     starts = _frame_starts(file, table)
+    if not starts:
+        starts = [
+            offset
+            for offset, fragment in zip(offsets, fragments, strict=True)
+            if starts_frame(fragment, file.syntax)
+        ]
     chosen = [index for index, offset in enumerate(offsets) if offset in set(starts)]
     sound = len(chosen) == len(starts) and sorted(starts) == starts and chosen[:1] == [0]
     if not sound or len(chosen) != frames:

@@ -1,42 +1,29 @@
-"""Voxel spacing and scan pattern from a DICOM file's multi-frame functional groups.
+"""Voxel spacing and scan pattern of a DICOM file, compared with the lines of its B-scans on a fundus image.
 
-Pixel Spacing of an OCT frame is (axial, lateral). The distance between B-scans is Spacing Between Slices or the
-distance of the frames' planes (Image Position). Slice Thickness, which DICOM defines as the nominal thickness of a
-slice and which some devices fill with the distance, counts only where the lines on the fundus image confirm it; where
-they do not, the distance is measured on them. Conflicting values of different frames count as unknown, and so does a
-value that the lines contradict: they must be as long as the B-scans are wide, and as far apart as these are.
+The lines must be as long as the B-scans are wide, and as far apart as these are; a stated value that they contradict
+counts as unknown. Slice Thickness, which some devices fill with the distance between B-scans, counts only where the
+lines confirm it; where they do not, or nothing is stated, the distance is measured on them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octcube_core.exam import ScanPattern, Spacing
-from octcube_core.readers.dicom_elements import (
-    BETWEEN_SLICES,
-    IMAGE_ORIENTATION,
-    IMAGE_POSITION,
-    PIXEL_MEASURES,
-    PIXEL_SPACING,
-    PLANE_ORIENTATION,
-    PLANE_POSITION,
-    SLICE_THICKNESS,
-    Item,
-    items,
-    numbers,
-)
-from octcube_core.readers.dicom_file import DicomFile
-from octcube_core.readers.dicom_values import stated_items, stated_text
+from octcube_core.exam import Spacing
+from octcube_core.readers.dicom_measures import CONTRADICTION, ScanGeometry
 from octcube_core.scan_pattern import line_length, raster_pitch, scan_pattern
 
 THICKNESS_ONLY = "The file states the thickness of a B-scan but not the distance to the next, which is left unknown."
 MEASURED_PITCH = "The distance between B-scans is measured on their lines on the fundus image."
-UNEVEN_SPACING = "The frames state different pixel spacings; their common spacing is unknown."
+NO_RASTER = (
+    "The lines of the B-scans on the fundus image are not evenly side by side; the distance between B-scans is left "
+    "unknown."
+)
 PITCH_CONTRADICTED = (
     "The stated distance between B-scans contradicts their lines on the fundus image; it is left "
     "unknown."
@@ -49,54 +36,6 @@ FUNDUS_CONTRADICTED = (
     "The stated pixel spacing of the fundus image contradicts the lines of the B-scans on it; it is "
     "left unknown."
 )
-
-_SAME = 1e-3  # relative difference of spacings that rounding in decimal strings explains
-_EVEN = 0.05  # relative unevenness of B-scan positions that counts as a raster
-_CONTRADICTION = 0.05  # relative difference of a stated and a measured size that is no rounding
-_PATTERN_CODES: dict[str, ScanPattern] = {  # PS3.16 CID 4272
-    "128279": "raster",  # cube
-    "128280": "raster",
-    "128281": "line",
-    "128282": "radial",
-    "128284": "circle",
-}
-
-_Spacing3 = tuple[Spacing, Spacing, Spacing]
-
-
-@dataclass(frozen=True)
-class ScanGeometry:
-    """Spacing in mm (bscan, depth, width), scan pattern, what to warn of, and whether the fundus image's is sound."""
-
-    spacing_mm: _Spacing3
-    scan_pattern: ScanPattern | None
-    warnings: tuple[str, ...] = ()
-    thickness_mm: Spacing = None
-    fundus_spacing_holds: bool = True
-
-
-def stated_geometry(file: DicomFile, frames: int) -> ScanGeometry:
-    """Geometry that the functional groups state; all unknown for files without them."""
-    groups = [file.shared, *file.frame_groups]
-    measures = [item for group in groups for item in items(group, PIXEL_MEASURES)]
-    in_plane = [
-        pair
-        for item in measures
-        if len(pair := numbers(item, PIXEL_SPACING)) == 2 and min(pair) > 0
-    ]
-    axial, axial_differs = _common([spacing[0] for spacing in in_plane])
-    lateral, lateral_differs = _common([spacing[1] for spacing in in_plane])
-    notes: tuple[str, ...] = (UNEVEN_SPACING,) if axial_differs or lateral_differs else ()
-    positions_pitch = _pitch_of_positions(file, frames)
-    pitch = thickness = None
-    if frames > 1:  # else there is no next B-scan
-        pitch = _stated(measures, BETWEEN_SLICES) or positions_pitch
-        thickness = _stated(measures, SLICE_THICKNESS) if pitch is None else None
-    volumetric = file.text("OphthalmicVolumetricPropertiesFlag") == "YES"
-    pattern = _pattern_code(file)
-    if pattern is None and frames > 1 and (volumetric or positions_pitch is not None):
-        pattern = "raster"
-    return ScanGeometry((pitch, axial, lateral), pattern, notes, thickness)
 
 
 def checked_geometry(
@@ -125,10 +64,19 @@ def checked_geometry(
         )
     pitch, axial, lateral = geometry.spacing_mm
     if geometry.scan_pattern not in (None, "raster"):
-        pitch = None  # no one distance lies between such B-scans
-    elif pitch is None and geometry.thickness_mm is not None:
-        geometry = replace(geometry, warnings=(*geometry.warnings, THICKNESS_ONLY))
-    return replace(geometry, spacing_mm=(pitch, axial, lateral))
+        pitch = doubt = None  # no one distance lies between such B-scans
+    elif lines is not None and geometry.scan_pattern is None and shape[0] > 1:
+        pitch, doubt = None, NO_RASTER
+    elif pitch is not None:
+        doubt = None
+    else:
+        doubt = geometry.pitch_doubt or (THICKNESS_ONLY if geometry.thickness_mm else None)
+    geometry = replace(geometry, spacing_mm=(pitch, axial, lateral))
+    if doubt is None:
+        return geometry
+    return replace(
+        geometry, warnings=(*geometry.warnings, doubt), told=frozenset({0, *geometry.told})
+    )
 
 
 def _against_lines(
@@ -140,6 +88,7 @@ def _against_lines(
     """Let width, distance and fundus spacing vote on the size of the lines; what is outvoted becomes unknown."""
     pitch, axial, lateral = geometry.spacing_mm
     thickness, notes, holds = geometry.thickness_mm, list(geometry.warnings), True
+    told = set(geometry.told)
     down, right = fundus_spacing
     metric = down is not None and right is not None
     unit = np.array([down, right] if metric else [1.0, 1.0], dtype=float)  # else pixels
@@ -148,7 +97,7 @@ def _against_lines(
     apart = _apart(scaled) if pitch_pixels else None
     length = line_length(scaled)
     spans = [shape[2], length_pixels, pitch_pixels * (shape[0] - 1) if pitch_pixels else math.inf]
-    slack = _CONTRADICTION + sum(1.0 / max(span, 1.0) for span in spans)  # ends may be a pixel off
+    slack = CONTRADICTION + sum(1.0 / max(span, 1.0) for span in spans)  # ends may be a pixel off
     # How many mm one unit of the lines is, by each witness.
     by_fundus = 1.0 if metric else None
     by_width = lateral * (shape[2] - 1) / length if lateral and length and shape[2] > 1 else None
@@ -158,6 +107,7 @@ def _against_lines(
         if by_pitch and _agree(by_pitch, by_fundus, slack):
             lateral = by_width = None
             notes.append(LATERAL_CONTRADICTED)
+            told.add(2)
         else:
             holds, unconfirmed = False, by_pitch is None
             notes.append(FUNDUS_CONTRADICTED)
@@ -168,6 +118,7 @@ def _against_lines(
     if by_pitch and witness and not _agree(by_pitch, witness, slack):
         pitch = None
         notes.append(PITCH_CONTRADICTED)
+        told.add(0)
     elif pitch is None and apart and witness:
         measured = apart * (by_fundus or witness)
         confirmed = thickness is not None and _agree(thickness, measured, slack)
@@ -177,6 +128,7 @@ def _against_lines(
         geometry,
         spacing_mm=(pitch, axial, lateral),
         warnings=tuple(notes),
+        told=frozenset(told),
         thickness_mm=None if pitch else thickness,
         fundus_spacing_holds=holds,
     )
@@ -194,50 +146,3 @@ def _apart(scaled: list[NDArray[np.float64]]) -> Spacing:
 
 def _agree(one: float, other: float, slack: float) -> bool:
     return abs(one - other) <= slack * max(one, other)
-
-
-def _pattern_code(file: DicomFile) -> ScanPattern | None:
-    codes = stated_items(file.head, "ScanPatternTypeCodeSequence")
-    return _PATTERN_CODES.get(stated_text(codes[0], "CodeValue")) if codes else None
-
-
-def _stated(measures: list[Item], tag: int) -> Spacing:
-    return _common([values[0] for item in measures if (values := numbers(item, tag))])[0]
-
-
-def _common(values: list[float]) -> tuple[Spacing, bool]:
-    """Return the one positive value that all frames share, and whether they differ."""
-    stated = [value for value in values if value > 0]
-    if not stated:
-        return None, False
-    if max(stated) - min(stated) > _SAME * max(stated):
-        return None, True
-    return stated[0], False
-
-
-def _pitch_of_positions(file: DicomFile, frames: int) -> Spacing:
-    """Distance of parallel, evenly spaced planes along their normal, or None if they are not so."""
-    groups = file.frame_groups
-    positions = [
-        numbers(item, IMAGE_POSITION) for group in groups for item in items(group, PLANE_POSITION)
-    ]
-    orientations = [
-        numbers(item, IMAGE_ORIENTATION)
-        for group in (file.shared, *groups)
-        for item in items(group, PLANE_ORIENTATION)
-    ]
-    if frames < 2 or len(positions) != frames or not orientations:
-        return None
-    if any(len(position) != 3 for position in positions) or any(len(o) != 6 for o in orientations):
-        return None
-    axes = np.asarray(orientations, dtype=float)
-    if np.ptp(axes, axis=0).max() > _SAME:
-        return None  # radial scans turn from frame to frame
-    normal = np.cross(axes[0, :3], axes[0, 3:])
-    if abs(np.hypot(np.hypot(normal[0], normal[1]), normal[2]) - 1.0) > _SAME:
-        return None  # no direction cosines
-    steps = np.diff(np.asarray(positions, dtype=float) @ normal)
-    pitch = float(abs(steps.mean()))
-    if not pitch or np.abs(steps - steps.mean()).max() > _EVEN * pitch:
-        return None
-    return pitch

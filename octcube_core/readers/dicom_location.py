@@ -27,9 +27,7 @@ from octcube_core.readers.dicom_elements import (
 )
 from octcube_core.readers.dicom_file import DicomFile
 
-SOME_MISSING = (
-    "The file does not place every B-scan on the fundus image; their places are left unknown."
-)
+SOME_MISSING = "The file states no usable place of some B-scans on the fundus image; all places are left unknown."
 OFF_THE_IMAGE = "The file places B-scans beside the fundus image; their places are left unknown."
 UNEVEN_DEPTHS = (
     "The en-face frames are not evenly spaced in depth; the axial spacing is left unknown."
@@ -37,6 +35,7 @@ UNEVEN_DEPTHS = (
 
 _CORNER = 0.5  # from a pixel's corner to its centre
 _BESIDE = 1.0  # pixels by which a line may leave the image
+_POINT = 1.0  # pixels within which all points of a place are one
 _EVEN = 0.05  # relative unevenness of depths that counts as one spacing
 _DEPTH_STEP_UM = (0.5, 100.0)  # of a stack of en-face planes; beyond, the unit is in doubt
 
@@ -79,7 +78,8 @@ Places = Mapping[str, Sequence[FramePlace]]
 def frame_places(file: DicomFile, frames: int) -> tuple[dict[str, list[FramePlace]], bool]:
     """Places by the SOP Instance UID of the image they are on, and whether some frame has no place on any.
 
-    Only images on which every frame has a place are given, in the order in which the file names them.
+    Only images on which every frame has a place are given, in the order in which the file names them; none where some
+    frames are B-scans and some are en-face planes.
     """
     found: dict[str, list[FramePlace]] = {}
     order = file.encoding.order
@@ -95,7 +95,11 @@ def frame_places(file: DicomFile, frames: int) -> tuple[dict[str, list[FramePlac
                 if len(on_image) == index:  # of several places on one image the first counts
                     on_image.append(place)
     complete = {instance: places for instance, places in found.items() if len(places) == frames}
-    return complete, bool(found or shared) and not complete
+    stated = any(items(group, FRAME_LOCATION) for group in (file.shared, *groups))
+    kinds = {place.orientation == "TRANSVERSE" for on in complete.values() for place in on}
+    if len(kinds) > 1:  # what is no B-scan has no line
+        complete = {}
+    return complete, stated and not complete
 
 
 def _places(group: Item, order: str) -> list[FramePlace]:
@@ -107,6 +111,8 @@ def _places(group: Item, order: str) -> list[FramePlace]:
             continue
         depth = numbers(item, TRANSVERSE_DEPTH, order)
         points = np.array(values, dtype=np.float64).reshape(-1, 2) - _CORNER
+        if np.ptp(points, axis=0).max() < _POINT:
+            continue
         found.append(
             FramePlace(
                 text(item, REFERENCED_INSTANCE), orientation, points, depth[0] if depth else None

@@ -26,9 +26,13 @@ NOT_FOUND = (
 NOT_SAME_EYE = (
     "The fundus image that the file refers to is of another patient or eye; it is left out."
 )
+ONE_OF_SEVERAL = (
+    "This is one of {count} B-scans of a series that are saved in files of their own; open their folder to see them "
+    "as a volume."
+)
+MOST_SECONDS = 2.0  # for looking around
 
 _MOST_FILES = 400
-_MOST_SECONDS = 2.0
 _MOST_IMAGES = 16
 
 
@@ -82,9 +86,11 @@ def _same_export(path: Path) -> Iterator[Path]:
 def find_photographs(file: DicomFile) -> Pairing:
     """En-face files for an OCT file: beside it, and those it refers to also in other folders of the same export."""
     wanted = references(file)
-    deadline = time.monotonic() + _MOST_SECONDS
+    deadline = time.monotonic() + MOST_SECONDS
     beside = _summaries(files_beside(file.path), deadline)
     there = {found.instance for found in beside}
+    stack = stack_of(file)
+    alike = {found.instance for found in beside if stack_of(found) == stack} - {file.instance}
     missing = [name for name in named_images(file) or wanted if name not in there]
     if missing:
         for found in _iterate_summaries(_same_export(file.path), deadline):
@@ -94,7 +100,28 @@ def find_photographs(file: DicomFile) -> Pairing:
                     missing.remove(found.instance)
                 if not missing:
                     break
-    return pair(file, beside, wanted)
+    pairing = pair(file, beside, wanted)
+    notes = (ONE_OF_SEVERAL.format(count=len(alike) + 1),) if alike else ()
+    return Pairing(pairing.files, (*pairing.warnings, *notes))
+
+
+def photographs_around(path: Path, deadline: float) -> list[DicomFile]:
+    """En-face files in the folder of a file and in those of the same export, as far as a deadline allows."""
+    return [
+        found
+        for files in (files_beside(path), _same_export(path))
+        for found in _iterate_summaries(files, deadline)
+        if found.sop_class in PHOTOGRAPHS
+    ]
+
+
+def stack_of(file: DicomFile) -> tuple[str, ...]:
+    """What files of one B-scan each share if they make one volume; the path for files that are one by themselves."""
+    series = file.text("SeriesInstanceUID")
+    if file.text("NumberOfFrames") not in ("", "1") or not series or file.sop_class != OPT:
+        return (str(file.path),)
+    eye = file.laterality()[0] or ""
+    return (series, file.text("Rows"), file.text("Columns"), eye, file.text("PatientID"))
 
 
 def pair(file: DicomFile, candidates: Sequence[DicomFile], wanted: Sequence[str] = ()) -> Pairing:
@@ -142,12 +169,36 @@ def references(file: DicomFile) -> list[str]:
 
 
 def contradict(one: DicomFile, other: DicomFile) -> bool:
-    """Whether two files state different patients or eyes."""
+    """Whether two files state different patients or eyes.
+
+    Where a patient's number is missing, the name and the birth date tell patients apart, and so do different studies
+    unless one file refers to the other.
+    """
     eyes = one.laterality()[0], other.laterality()[0]
+    if None not in eyes and eyes[0] != eyes[1]:
+        return True
     patients = one.text("PatientID"), other.text("PatientID")
-    return (None not in eyes and eyes[0] != eyes[1]) or (
-        all(patients) and patients[0] != patients[1]
-    )
+    if all(patients):
+        return patients[0] != patients[1]
+    if _differ(_name(one), _name(other)):
+        return True
+    if _differ(one.text("PatientBirthDate"), other.text("PatientBirthDate")):
+        return True
+    studies_differ = _differ(one.text("StudyInstanceUID"), other.text("StudyInstanceUID"))
+    return studies_differ and not _refer(one, other)
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one and other and one != other)
+
+
+def _name(file: DicomFile) -> str:
+    """A patient's name without what writers of DICOM add or leave out."""
+    return " ".join(file.text("PatientName").replace("^", " ").casefold().split())
+
+
+def _refer(one: DicomFile, other: DicomFile) -> bool:
+    return other.instance in references(one) or one.instance in references(other)
 
 
 def same_exam(one: DicomFile, other: DicomFile) -> bool:
@@ -162,7 +213,7 @@ def same_exam(one: DicomFile, other: DicomFile) -> bool:
 
 def oct_file_of(photograph: DicomFile) -> str | None:
     """Name of the OCT file beside an en-face image that refers to it, or else is of the same exam."""
-    deadline = time.monotonic() + _MOST_SECONDS
+    deadline = time.monotonic() + MOST_SECONDS
     fallback = None
     for found in _iterate_summaries(files_beside(photograph.path), deadline):
         if found.sop_class != OPT:

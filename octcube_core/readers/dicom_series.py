@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydicom.dataset import Dataset
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam
 from octcube_core.readers.dicom import assemble
+from octcube_core.readers.dicom_concatenation import part_of, read_parts
 from octcube_core.readers.dicom_enface import photograph_modality
 from octcube_core.readers.dicom_file import OPT, PHOTOGRAPHS, DicomFile, read_file, read_summary
 from octcube_core.readers.dicom_location import (
@@ -21,7 +23,14 @@ from octcube_core.readers.dicom_location import (
     lines_on_image,
     named_images,
 )
-from octcube_core.readers.dicom_neighbours import pair, references
+from octcube_core.readers.dicom_neighbours import (
+    MOST_SECONDS,
+    pair,
+    photographs_around,
+    references,
+    stack_of,
+)
+from octcube_core.readers.dicom_order import ordered_groups
 from octcube_core.readers.dicom_stack import read_stack
 from octcube_core.readers.dicom_values import quiet, reading_dicom, stated_items, stated_text
 from octcube_core.readers.entry import ExamEntry, unreadable
@@ -125,11 +134,16 @@ def _child(folder: Path, name: str) -> Path:
 
 
 class _Photographs:
-    """Fundus images by what pairs them with an OCT file, so that thousands of files stay quick to pair."""
+    """Fundus images by what pairs them with an OCT file, so that thousands of files stay quick to pair.
+
+    An image that an OCT file refers to and that was not listed is looked for around the file, once for each folder.
+    """
 
     def __init__(self, files: Sequence[DicomFile]) -> None:
         self._named: dict[str, list[DicomFile]] = {}
         self._of_study: dict[tuple[str, str], list[DicomFile]] = {}
+        self._around: dict[Path, list[DicomFile]] = {}
+        self._seconds = MOST_SECONDS  # left for looking around
         for file in files:
             if file.sop_class in PHOTOGRAPHS:
                 self._named.setdefault(file.instance, []).append(file)
@@ -137,8 +151,19 @@ class _Photographs:
 
     def near(self, file: DicomFile) -> list[DicomFile]:
         """Those that an OCT file refers to, and those of its patient and study."""
-        named = [found for name in references(file) for found in self._named.get(name, ())]
+        wanted = references(file)
+        named = [found for name in wanted for found in self._named.get(name, ())]
+        missing = {name for name in named_images(file) or wanted if name not in self._named}
+        if missing:
+            named += [found for found in self._elsewhere(file.path) if found.instance in missing]
         return named + self._of_study.get(_study(file), [])
+
+    def _elsewhere(self, path: Path) -> list[DicomFile]:
+        if path.parent not in self._around:
+            start = time.monotonic()
+            self._around[path.parent] = photographs_around(path, start + self._seconds)
+            self._seconds -= time.monotonic() - start
+        return self._around[path.parent]
 
 
 def _study(file: DicomFile) -> tuple[str, str]:
@@ -148,8 +173,9 @@ def _study(file: DicomFile) -> tuple[str, str]:
 def exams_of(files: Sequence[Path]) -> list[ExamEntry]:
     """The exams among DICOM files, with the fundus images among them.
 
-    Every file of several B-scans is one, and so is a series of files of one B-scan each. Files of other kinds (reports,
-    presentation states) and fundus images without an OCT file are passed over.
+    Every file of several B-scans is one, and so are a series of files of one B-scan each and the parts of a
+    concatenation. Files of other kinds (reports, presentation states) and fundus images without an OCT file are passed
+    over.
     """
     with quiet():
         summaries = [found for path in natsorted(files, key=str) if (found := read_summary(path))]
@@ -157,11 +183,11 @@ def exams_of(files: Sequence[Path]) -> list[ExamEntry]:
         stacks: dict[tuple[str, ...], list[DicomFile]] = {}
         volumes = [found for found in summaries if _holds_bscans(found)]
         for found in volumes:
-            stacks.setdefault(_stack_of(found), []).append(found)
-        return [
-            _volume(stack[0], photographs) if len(stack) == 1 else _stack(stack, photographs)
-            for stack in stacks.values()
-        ]
+            stack = stacks.setdefault(_volume_of(found), [])
+            # A copy of a B-scan is no second one.
+            if not found.instance or all(found.instance != other.instance for other in stack):
+                stack.append(found)
+        return [_volume(stack, photographs) for stack in stacks.values()]
 
 
 def _holds_bscans(file: DicomFile) -> bool:
@@ -174,25 +200,27 @@ def _holds_bscans(file: DicomFile) -> bool:
     )
 
 
-def _stack_of(file: DicomFile) -> tuple[str, ...]:
-    """What files of one stack share; the path for files that are a volume by themselves."""
-    series = file.text("SeriesInstanceUID")
-    if file.text("NumberOfFrames") not in ("", "1") or not series:
-        return (str(file.path),)
-    eye = file.laterality()[0] or ""
-    return (series, file.text("Rows"), file.text("Columns"), eye, file.text("PatientID"))
+def _volume_of(file: DicomFile) -> tuple[str, ...]:
+    """What the files of one volume share."""
+    part = part_of(file)
+    if part is None or not part.volume:
+        return stack_of(file)
+    return (part.volume, file.text("SeriesInstanceUID"), file.text("PatientID"))
 
 
-def _stack(stack: Sequence[DicomFile], photographs: _Photographs) -> ExamEntry:
-    paths = [file.path for file in stack]
-    return _entry(
-        stack[0], len(stack), photographs, partial(read_stack, paths), f"{len(stack)} files"
-    )
-
-
-def _volume(summary: DicomFile, photographs: _Photographs) -> ExamEntry:
-    count = _whole(summary.text("NumberOfFrames") or "1")
-    return _entry(summary, count, photographs, partial(assemble, summary.path), "")
+def _volume(files: Sequence[DicomFile], photographs: _Photographs) -> ExamEntry:
+    """The exam of one file, of the parts of a concatenation, or of a series of single B-scans."""
+    first, paths = files[0], [file.path for file in files]
+    count = sum(_whole(file.text("NumberOfFrames") or "1") for file in files)
+    joined = part_of(first)
+    if joined is not None and joined.volume:
+        produce = partial(read_parts, paths)
+    elif len(files) == 1:
+        produce = partial(assemble, first.path)
+    else:
+        produce = partial(read_stack, paths)
+    part = f"{len(files)} files" if len(files) > 1 else ""
+    return _entry(first, count, photographs, produce, part)
 
 
 def _entry(
@@ -210,7 +238,7 @@ def _entry(
     placed_on = named_images(file)
     kinds = [photograph_modality(found, found.instance in placed_on)[0] for found in pairing.files]
     rows, columns = (_whole(file.text(keyword)) for keyword in ("Rows", "Columns"))
-    places, _ = frame_places(file, count)
+    places, _ = frame_places(ordered_groups(file)[0], count)
     transverse = is_transverse(places)
     shape = (rows, count, columns) if transverse else (count, rows, columns)
     pattern = None

@@ -65,7 +65,8 @@ def stated_text(dataset: Dataset, keyword: str) -> str:
     if (simple := _simple_text(dataset, keyword)) is not None:
         return simple
     try:
-        value = dataset.get(keyword)
+        with quiet():  # whoever asks, wherever the file was opened
+            value = dataset.get(keyword)
     except Exception:  # pydicom decodes when asked, and raises whatever the bytes provoke
         return ""
     return "" if value is None else str(value).strip("\0 ")
@@ -92,7 +93,8 @@ def _simple_text(dataset: Dataset, keyword: str) -> str | None:
 def stated_items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Items of a header's sequence; none if it is missing or damaged."""
     try:
-        value = dataset.get(keyword)
+        with quiet():
+            value = dataset.get(keyword)
         return [item for item in value if isinstance(item, Dataset)] if value else []
     except Exception:
         return []
@@ -101,7 +103,8 @@ def stated_items(dataset: Dataset, keyword: str) -> list[Dataset]:
 def stated_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     """The values of a numeric element if there are ``count``, else ()."""
     try:
-        value = dataset.get(keyword)
+        with quiet():
+            value = dataset.get(keyword)
         found = tuple(float(part) for part in ([value] if count == 1 else value))
     except Exception:
         return ()

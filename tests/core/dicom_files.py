@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
+
+from octcube_core.errors import ExamReadError
+from octcube_core.readers import read_exam
 
 OPT = "1.2.840.10008.5.1.4.1.1.77.1.5.4"
 VOXELS = np.random.default_rng(5).integers(0, 256, (4, 40, 48), dtype=np.uint8)
@@ -146,3 +151,41 @@ def save(dataset, path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+# Four lines of 47 pixels, 8 apart, on an image of 60 x 80 pixels of 0.01 mm; 48 A-scans.
+LINES = [(10.5 + 8 * i, 12.5, 10.5 + 8 * i, 59.5) for i in range(4)]
+FUNDUS_MM = [0.01, 0.01]
+MEASURES = {"PixelSpacing": [0.004, 0.01], "SpacingBetweenSlices": 0.08}
+
+
+def read_with(folder, localizer, volume):
+    save(localizer, folder / "ir.dcm")
+    return read_exam(save(volume, folder / "oct.dcm"))
+
+
+def read_lines(folder, coordinates=LINES, fundus_mm=FUNDUS_MM, measures=MEASURES, **elements):
+    localizer = infrared(PixelSpacing=fundus_mm)
+    groups = shared(**measures) if measures else None
+    volume = scan_on(localizer, coordinates, SharedFunctionalGroupsSequence=groups, **elements)
+    return read_with(folder, localizer, volume)
+
+
+def refuse(path, told=""):
+    start = time.perf_counter()
+    with pytest.raises(ExamReadError, match=told or None) as caught:
+        read_exam(path)
+    assert time.perf_counter() - start < 5
+    text = str(caught.value)
+    assert path.name in text
+    assert "\n" not in text
+    assert text.endswith(".")
+    return text
+
+
+def compressed(syntax, voxels=VOXELS, **elements):
+    dataset = opt(voxels)
+    dataset.compress(syntax, generate_instance_uid=False)
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset

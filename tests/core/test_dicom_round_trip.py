@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from exam_strategies import DEVICES, assert_same_exam, exams, localizer_first, scan
 from hypothesis import given, settings
@@ -60,6 +61,7 @@ def test_any_exam_in_any_transfer_syntax_comes_back(exam, syntax):
     assert_same_exam(read, localizer_first(exam), float_step=span / 65535 if floating else 0.0)
     assert any("floating point" in note for note in notes) == floating
     assert any("which eye" in note for note in notes) == (exam.laterality is None)
+    assert not any("opened" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,52 @@ def test_numbers_of_several_images_of_a_kind(tmp_path):
         "oct.dcm",
     ]
     assert_same_exam(read_exam(tmp_path / "exam" / "oct.dcm"), localizer_first(exam))
+
+
+TEXTS = ("SeriesDescription", "ImageComments", "OphthalmicImageTypeDescription")
+
+
+@pytest.mark.parametrize("without", ["texts", "texts and Image Type"])
+@pytest.mark.parametrize("modality", ["IR", "FAF", "CFP", "FA", "ICGA", "OCT"])
+def test_codes_alone_tell_the_modality(tmp_path, modality, without):
+    exam = scan("raster", locations=None)
+    exam = replace(exam, enface=(EnFaceImage(exam.enface[0].pixels, modality),))
+    write_exam(exam, tmp_path, "dicom")
+    (path,) = (file for file in tmp_path.iterdir() if file.name != "oct.dcm")
+    dataset = pydicom.dcmread(path)
+    for element in list(dataset.iterall()):
+        if element.keyword == "CodeMeaning":
+            element.value = "?"
+    for keyword in (*TEXTS, "ImageType") if "Type" in without else TEXTS:
+        dataset.pop(keyword, None)
+    dataset.save_as(path)
+    read = read_exam(tmp_path / "oct.dcm")
+    assert read.modalities == ("OCT", modality)
+    assert read.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "maker", "model"),
+    [
+        ("Heidelberg Engineering", "Heidelberg Engineering", "unknown"),
+        ("Heidelberg Engineering Spectralis", "Heidelberg Engineering", "Spectralis"),
+        ("heidelberg Spectralis", "heidelberg", "Spectralis"),
+        ("Carl Zeiss Meditec CIRRUS HD-OCT 5000", "Carl Zeiss Meditec", "CIRRUS HD-OCT 5000"),
+        ("TOPCON 3D OCT-1 Maestro2", "TOPCON", "3D OCT-1 Maestro2"),
+        ("Topcon", "Topcon", "unknown"),
+        ("Topconia One", "Topconia One", "unknown"),
+        ("word " * 15 + "end", "word " * 12 + "word", "word word end"),
+        ("x" * 90, "x" * 64, "x" * 26),
+        (None, "unknown", "unknown"),
+    ],
+)
+def test_maker_and_model(tmp_path, device, maker, model):
+    notes = write_exam(scan("raster", device=device), tmp_path, "dicom")
+    dataset = pydicom.dcmread(tmp_path / "oct.dcm")
+    assert (dataset.Manufacturer, dataset.ManufacturerModelName) == (maker, model)
+    in_one_word = device == "x" * 90  # which comes back as two
+    assert (read_exam(tmp_path / "oct.dcm").device == device) is not in_one_word
+    assert any("the device" in note for note in notes) is in_one_word
 
 
 @pytest.mark.parametrize("device", DEVICES)

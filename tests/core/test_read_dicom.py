@@ -8,8 +8,14 @@ from pydicom.sequence import Sequence
 
 from octcube_core.errors import ExamReadError
 from octcube_core.readers import read_exam
-from octcube_core.readers.dicom_geometry import THICKNESS_ONLY, UNEVEN_SPACING
-from octcube_core.readers.failures import NO_SPACING
+from octcube_core.readers.dicom_geometry import THICKNESS_ONLY
+from octcube_core.readers.dicom_measures import (
+    NOT_OF_FRAMES,
+    PLANES_CONTRADICT,
+    TOO_LARGE,
+    UNEVEN_PLANES,
+    UNEVEN_SPACING,
+)
 
 SECRETS = ("Secretname", "ID4711", "1950", "2024", "Secretclinic")
 
@@ -134,6 +140,63 @@ def test_uneven_or_turning_planes_have_no_common_distance(write, positions, orie
     assert "distance between B-scans" in exam.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ((0, 0.1, 0.2, 0.3), PLANES_CONTRADICT),
+        ((0, 0.3, 0.5, 0.6), UNEVEN_PLANES),
+        ((0.5, 0.5, 0.5, 0.5), UNEVEN_PLANES),
+    ],
+    ids=["other distance", "uneven", "at one place"],
+)
+def test_positions_that_contradict_the_stated_distance(write, places, told):
+    groups = plane_groups([(0, 0, place) for place in places], [(1, 0, 0, 0, 1, 0)] * 4)
+    measures = shared(PixelSpacing=[0.004, 0.006], SpacingBetweenSlices=0.3)
+    exam = read_exam(
+        write(
+            opt(
+                SharedFunctionalGroupsSequence=measures,
+                PerFrameFunctionalGroupsSequence=groups,
+            )
+        )
+    )
+    assert exam.volume.spacing_mm == (None, 0.004, 0.006)
+    assert exam.warnings == (told,)
+
+
+def test_rounded_positions_are_even(write):
+    groups = plane_groups([(0, 0, round(0.058 * i, 2)) for i in range(4)], [(1, 0, 0, 0, 1, 0)] * 4)
+    measures = shared(PixelSpacing=[0.004, 0.006], SpacingBetweenSlices=0.058)
+    volume = opt(SharedFunctionalGroupsSequence=measures, PerFrameFunctionalGroupsSequence=groups)
+    exam = read_exam(write(volume))
+    assert exam.volume.spacing_mm == (0.058, 0.004, 0.006)
+    assert exam.warnings == ()
+
+
+@pytest.mark.parametrize("unit", [1000.0, 0.001], ids=["micrometres", "metres"])
+def test_sizes_that_no_oct_has(write, unit):
+    measures = {"PixelSpacing": [0.004 * unit, 0.01 * unit], "SpacingBetweenSlices": 0.1 * unit}
+    exam = read_exam(write(opt(SharedFunctionalGroupsSequence=shared(**measures))))
+    assert exam.volume.spacing_mm == (None, None, None)
+    (warning,) = exam.warnings
+    assert "no OCT has" in warning
+
+
+@pytest.mark.parametrize(
+    ("shape", "measures"),
+    [((1, 1000, 8), [0.04, 0.01]), ((1, 8, 1000), [0.004, 0.1])],
+    ids=["deep", "wide"],
+)
+def test_scans_larger_than_an_eye(write, shape, measures):
+    volume = opt(
+        np.zeros(shape, np.uint8), SharedFunctionalGroupsSequence=shared(PixelSpacing=measures)
+    )
+    exam = read_exam(write(volume))
+    assert exam.volume.spacing_mm == (None, None, None)
+    (warning,) = exam.warnings
+    assert warning.endswith(TOO_LARGE.split("width), ")[1])
+
+
 def test_volumetric_flag_says_raster_and_nothing_else_does(write):
     assert read_exam(write(opt(OphthalmicVolumetricPropertiesFlag="YES"))).scan_pattern == "raster"
     assert read_exam(write(opt(OphthalmicVolumetricPropertiesFlag="NO"))).scan_pattern is None
@@ -154,7 +217,7 @@ def test_secondary_capture_opens_without_spacing(write):
     assert exam.volume.shape == VOXELS.shape
     assert exam.volume.spacing_mm == (None, None, None)
     assert exam.laterality is None
-    assert exam.warnings == (NO_SPACING,)
+    assert exam.warnings == (NOT_OF_FRAMES,)  # and not that the file states none
 
 
 @pytest.mark.parametrize(

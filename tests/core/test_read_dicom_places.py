@@ -7,6 +7,9 @@ import struct
 import numpy as np
 import pytest
 from dicom_files import (
+    FUNDUS_MM,
+    LINES,
+    MEASURES,
     code,
     infrared,
     item,
@@ -15,6 +18,8 @@ from dicom_files import (
     pixel_measures,
     place,
     placed,
+    read_lines,
+    read_with,
     save,
     scan_on,
     shared,
@@ -23,32 +28,8 @@ from pydicom import uid
 from pydicom.sequence import Sequence
 
 from octcube_core.readers import read_exam
-from octcube_core.readers.dicom_geometry import (
-    FUNDUS_CONTRADICTED,
-    LATERAL_CONTRADICTED,
-    MEASURED_PITCH,
-    PITCH_CONTRADICTED,
-    THICKNESS_ONLY,
-)
 from octcube_core.readers.dicom_location import OFF_THE_IMAGE, SOME_MISSING, UNEVEN_DEPTHS
 from octcube_core.readers.dicom_neighbours import NOT_FOUND
-
-# Four lines of 47 pixels, 8 apart, on an image of 60 x 80 pixels of 0.01 mm; 48 A-scans.
-LINES = [(10.5 + 8 * i, 12.5, 10.5 + 8 * i, 59.5) for i in range(4)]
-FUNDUS_MM = [0.01, 0.01]
-MEASURES = {"PixelSpacing": [0.004, 0.01], "SpacingBetweenSlices": 0.08}
-
-
-def read(folder, localizer, volume):
-    save(localizer, folder / "ir.dcm")
-    return read_exam(save(volume, folder / "oct.dcm"))
-
-
-def read_lines(folder, coordinates=LINES, fundus_mm=FUNDUS_MM, measures=MEASURES, **elements):
-    localizer = infrared(PixelSpacing=fundus_mm)
-    groups = shared(**measures) if measures else None
-    volume = scan_on(localizer, coordinates, SharedFunctionalGroupsSequence=groups, **elements)
-    return read(folder, localizer, volume)
 
 
 def test_lines_on_the_localizer(tmp_path):
@@ -76,7 +57,7 @@ def test_every_encoding_of_the_groups(tmp_path, implicit, undefined):
             group.is_undefined_length_sequence_item = undefined
             for element in group:
                 element.is_undefined_length = undefined
-    exam = read(tmp_path, localizer, volume)
+    exam = read_with(tmp_path, localizer, volume)
     assert len(exam.locations.polylines) == 4
     assert exam.volume.spacing_mm == (0.08, 0.004, 0.01)
 
@@ -113,7 +94,7 @@ def test_points_along_a_circle(tmp_path):
             [placed(place(localizer.SOPInstanceUID, ring.ravel(), "NONLINEAR"))]
         ),
     )
-    exam = read(tmp_path, localizer, volume)
+    exam = read_with(tmp_path, localizer, volume)
     assert exam.scan_pattern == "circle"
     np.testing.assert_allclose(exam.locations.polylines[0], ring - 0.5, atol=1e-5)
     assert exam.volume.spacing_mm == (None, 0.004, round(lateral, 6))
@@ -137,70 +118,6 @@ def test_vertical_raster(tmp_path):
     assert exam.volume.spacing_mm == (0.08, 0.004, 0.01)
 
 
-class TestMillimetres:
-    def test_slice_thickness_alone_is_no_distance(self, tmp_path):
-        measures = {"PixelSpacing": [0.004, 0.01], "SliceThickness": 0.08}
-        volume = opt(SharedFunctionalGroupsSequence=shared(**measures))
-        exam = read_exam(save(volume, tmp_path / "oct.dcm"))
-        assert exam.volume.spacing_mm == (None, 0.004, 0.01)
-        assert THICKNESS_ONLY in exam.warnings
-
-    def test_slice_thickness_that_the_lines_confirm(self, tmp_path):
-        exam = read_lines(
-            tmp_path, measures={"PixelSpacing": [0.004, 0.01], "SliceThickness": 0.081}
-        )
-        assert exam.volume.spacing_mm == (0.081, 0.004, 0.01)
-        assert exam.warnings == ()
-
-    @pytest.mark.parametrize("thickness", [None, 0.014])
-    def test_distance_measured_on_the_lines(self, tmp_path, thickness):
-        exam = read_lines(
-            tmp_path, measures={"PixelSpacing": [0.004, 0.01], "SliceThickness": thickness}
-        )
-        assert exam.volume.spacing_mm == pytest.approx((0.08, 0.004, 0.01), rel=1e-5)
-        assert exam.warnings == (MEASURED_PITCH,)
-
-    def test_distance_measured_without_the_size_of_the_image(self, tmp_path):
-        exam = read_lines(tmp_path, fundus_mm=None, measures={"PixelSpacing": [0.004, 0.01]})
-        assert exam.volume.spacing_mm == pytest.approx((0.08, 0.004, 0.01), rel=1e-5)
-
-    def test_distance_measured_on_pixels_that_are_not_square(self, tmp_path):
-        exam = read_lines(
-            tmp_path, fundus_mm=[0.02, 0.01], measures={"PixelSpacing": [0.004, 0.01]}
-        )
-        assert exam.volume.spacing_mm == pytest.approx((0.16, 0.004, 0.01), rel=1e-5)
-
-    def test_stated_distance_that_the_lines_contradict(self, tmp_path):
-        exam = read_lines(tmp_path, measures=MEASURES | {"SpacingBetweenSlices": 0.12})
-        assert exam.volume.spacing_mm == (None, 0.004, 0.01)
-        assert PITCH_CONTRADICTED in exam.warnings
-
-    def test_lateral_spacing_that_two_others_contradict(self, tmp_path):
-        exam = read_lines(tmp_path, measures=MEASURES | {"PixelSpacing": [0.004, 0.02]})
-        assert exam.volume.spacing_mm == (0.08, 0.004, None)
-        assert LATERAL_CONTRADICTED in exam.warnings
-
-    def test_size_of_the_fundus_image_that_two_others_contradict(self, tmp_path):
-        exam = read_lines(tmp_path, fundus_mm=[0.02, 0.02])
-        assert exam.volume.spacing_mm == (0.08, 0.004, 0.01)
-        assert exam.enface[0].spacing_mm == (None, None)
-        assert exam.warnings == (FUNDUS_CONTRADICTED,)
-
-    def test_imager_pixel_spacing_is_no_spacing(self, tmp_path):
-        localizer = infrared(ImagerPixelSpacing=[0.005, 0.005])
-        exam = read(tmp_path, localizer, scan_on(localizer, LINES))
-        assert exam.enface[0].spacing_mm == (None, None)
-
-    @pytest.mark.parametrize("rubbish", [b"nan", b"-0.1", b"0.0", b"1e999", b"abc", b"inf"])
-    def test_rubbish_is_unknown(self, tmp_path, rubbish):
-        path = save(
-            opt(SharedFunctionalGroupsSequence=shared(SpacingBetweenSlices="0.98765")),
-            tmp_path / "oct.dcm",
-        )
-        path.write_bytes(path.read_bytes().replace(b"0.98765 ", rubbish.ljust(8)))
-        assert read_exam(path).volume.spacing_mm == (None, None, None)
-
-
 def test_pattern_code_where_no_lines_are_known(tmp_path):
     volume = opt(ScanPatternTypeCodeSequence=code("128282", "Radial B-scan pattern", "DCM"))
     exam = read_exam(save(volume, tmp_path / "oct.dcm"))
@@ -215,7 +132,9 @@ def test_infrared_image_is_preferred(tmp_path):
         for line in LINES
     ]
     save(colour, tmp_path / "a.dcm")
-    exam = read(tmp_path, ir, scan_on(ir, LINES, PerFrameFunctionalGroupsSequence=Sequence(groups)))
+    exam = read_with(
+        tmp_path, ir, scan_on(ir, LINES, PerFrameFunctionalGroupsSequence=Sequence(groups))
+    )
     assert exam.enface[exam.locations.image].modality == "IR"
     np.testing.assert_allclose(exam.locations.polylines[0], [(10, 12), (10, 59)], atol=1e-5)
 
@@ -226,7 +145,9 @@ def test_place_on_the_image_that_is_there(tmp_path):
         placed(place(absent.SOPInstanceUID, np.array(line) / 2), place(ir.SOPInstanceUID, line))
         for line in LINES
     ]
-    exam = read(tmp_path, ir, scan_on(ir, LINES, PerFrameFunctionalGroupsSequence=Sequence(groups)))
+    exam = read_with(
+        tmp_path, ir, scan_on(ir, LINES, PerFrameFunctionalGroupsSequence=Sequence(groups))
+    )
     np.testing.assert_allclose(exam.locations.polylines[3], [(34, 12), (34, 59)], atol=1e-5)
 
 
@@ -244,19 +165,50 @@ def test_a_frame_without_a_place(tmp_path):
         LINES,
         PerFrameFunctionalGroupsSequence=Sequence([*groups, item(FrameContentSequence=[])]),
     )
-    exam = read(tmp_path, localizer, volume)
+    exam = read_with(tmp_path, localizer, volume)
     assert exam.locations is None
     assert len(exam.enface) == 1
     assert SOME_MISSING in exam.warnings
 
 
 @pytest.mark.parametrize(
-    "coordinates", [(1.0, 2.0), (1.0, 2.0, 3.0), (1.0, np.nan, 3.0, 4.0), (1.0, np.inf, 3.0, 4.0)]
+    "coordinates",
+    [
+        (1.0, 2.0),
+        (1.0, 2.0, 3.0),
+        (1.0, np.nan, 3.0, 4.0),
+        (1.0, np.inf, 3.0, 4.0),
+        (3.0, 3.0, 3.0, 3.0),
+    ],
 )
-def test_places_that_make_no_sense(tmp_path, coordinates):
-    exam = read_lines(tmp_path, [coordinates, *LINES[1:]])
+@pytest.mark.parametrize("every", [True, False])
+def test_places_that_make_no_sense(tmp_path, coordinates, every):
+    exam = read_lines(tmp_path, [coordinates] * 4 if every else [coordinates, *LINES[1:]])
     assert exam.locations is None
+    assert exam.modalities == ("OCT", "IR")
+    assert exam.enface[0].spacing_mm == (0.01, 0.01)
+    assert exam.warnings == (SOME_MISSING,)
+
+
+def test_a_plane_among_bscans_has_no_line(tmp_path):
+    localizer = infrared(PixelSpacing=FUNDUS_MM)
+    kinds = ("LINEAR", "LINEAR", "LINEAR", "TRANSVERSE")
+    groups = [
+        placed(place(localizer.SOPInstanceUID, line, kind))
+        for line, kind in zip(LINES, kinds, strict=True)
+    ]
+    volume = scan_on(localizer, LINES, PerFrameFunctionalGroupsSequence=Sequence(groups))
+    exam = read_with(tmp_path, localizer, volume)
+    assert exam.volume.shape == (4, 40, 48)
+    assert exam.locations is None
+    assert exam.enface[0].spacing_mm == (0.01, 0.01)
     assert SOME_MISSING in exam.warnings
+
+
+def test_grey_localizer_of_a_frame_without_a_place_is_still_infrared(tmp_path):
+    localizer = photograph(PixelSpacing=FUNDUS_MM)
+    volume = scan_on(localizer, [*LINES[:3], (3.0, 3.0, 3.0, 3.0)])
+    assert read_with(tmp_path, localizer, volume).modalities == ("OCT", "IR")
 
 
 def test_localizer_that_is_not_there(tmp_path):
@@ -290,7 +242,7 @@ class TestTransverse:
             PerFrameFunctionalGroupsSequence=Sequence(groups),
             **elements,
         )
-        return read(folder, localizer, volume)
+        return read_with(folder, localizer, volume)
 
     def test_planes_become_bscans(self, tmp_path):
         exam = self.read(tmp_path, [10.0, 14.0, 18.0, 22.0, 26.0])
@@ -331,7 +283,7 @@ def test_one_place_for_all_frames_in_the_shared_groups(tmp_path):
         SharedFunctionalGroupsSequence=Sequence([group]),
         PerFrameFunctionalGroupsSequence=None,
     )
-    exam = read(tmp_path, localizer, volume)
+    exam = read_with(tmp_path, localizer, volume)
     assert exam.scan_pattern == "line"
     assert len(exam.locations.polylines) == 4
     assert exam.volume.spacing_mm[0] is None

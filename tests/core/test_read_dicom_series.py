@@ -7,6 +7,7 @@ import pytest
 from dicom_files import (
     SERIES,
     STUDY,
+    VOXELS,
     infrared,
     item,
     opt,
@@ -238,3 +239,25 @@ class TestOneFileForEachBscan:
 def test_entries_tell_no_identity(tmp_path):
     told = str([(e.name, e.part, e.device) for e in exams_of(two_eyes(tmp_path))])
     assert "Secret" not in told
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"1.2.840.10008.5.1.4.1.1.77.1.5.4", b"Secretname^Jane", b"ID4711"]
+)
+def test_a_damaged_header_in_a_folder_is_not_quoted(tmp_path, damaged, recwarn, capfd):
+    files = two_eyes(tmp_path)
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content.replace(damaged, b"\xff" + damaged[1:]))
+    list(read_exams(tmp_path, on_error=lambda entry, error: None))
+    told = [str(warning.message) for warning in recwarn] + list(capfd.readouterr())
+    assert told == ["", ""]
+
+
+def test_copies_of_a_single_bscan_are_one_exam(tmp_path):
+    scan = opt(VOXELS[:1], SeriesInstanceUID=uid.generate_uid(), InstanceNumber=1)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save(scan, tmp_path / folder / "oct.dcm")
+    (entry,) = find_exams(tmp_path)
+    assert entry.read().volume.shape == (1, 40, 48)
