@@ -146,7 +146,7 @@ def _parse_name(path: Path) -> _Name:
         return _Name(protocol=path.stem, laterality=eye)
     try:
         day = datetime.date(int(match["year"]), int(match["month"]), int(match["day"]))
-        exam_date: str | None = day.strftime("%Y%m%d")
+        exam_date: str | None = day.isoformat()
     except ValueError:
         exam_date = None
     return _Name(

@@ -31,7 +31,6 @@ from octcube_core.readers.failures import (
     COLOURED_BSCANS,
     check_volume_bytes,
     reading,
-    spacing_warnings,
 )
 from octcube_core.readers.folder_meta import META_FILE, MODALITIES, FolderMeta, read_meta
 from octcube_core.readers.folder_numbers import check_numbering
@@ -43,7 +42,7 @@ from octcube_core.readers.image import (
     read_header,
     read_pixels,
 )
-from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.intensity import display_intensities, luminance, shown_range
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
 NOT_EVERY_BSCAN = (
@@ -104,8 +103,8 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     notes: tuple[str, ...] = ()
     if step > 1 and between is not None:
         between, notes = None, (NOT_EVERY_BSCAN,)
-    volume = OCTVolume(voxels, (between, axial, lateral), meta.value_range)
-    notes += spacing_warnings(volume.spacing_mm, len(voxels))
+    volume = OCTVolume(voxels, (between, axial, lateral), meta.value_range or shown_range(voxels))
+    notes = notes or meta.spacing_warnings(len(voxels))
     return Exam(
         volume,
         enface,

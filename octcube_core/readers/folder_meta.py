@@ -17,7 +17,8 @@ in .npz archives and in the OME-TIFF files that this package writes.
                      order; "ir" when not stated
 ===================  ==============================================================================
 
-Unknown entries are ignored with a warning; wrong values are an `ExamReadError`.
+Unknown entries are ignored with a warning; wrong values are an `ExamReadError`. Spacings that no scan or image of an
+eye has (micrometres for millimetres, say) are unknown, with a warning.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import BScanLocations, Laterality, Modality, ScanPattern, Spacing
-from octcube_core.readers.failures import reading
+from octcube_core.readers.axes import plausible_spacing
+from octcube_core.readers.failures import reading, spacing_warnings
+from octcube_core.readers.heyex_locations import BETWEEN_MM, FUNDUS_MM
 
 META_FILE = "meta.json"
 _MAX_META_BYTES = 32 * 1024**2
@@ -67,6 +70,11 @@ class FolderMeta:
     polylines: tuple[NDArray[np.float64], ...] | None = None
     located_on: Modality | int = "IR"
     warnings: tuple[str, ...] = ()
+    doubted_spacing: bool = False
+
+    def spacing_warnings(self, bscans: int) -> tuple[str, ...]:
+        """Sentence about unknown spacings, unless `warnings` says already why they are."""
+        return () if self.doubted_spacing else spacing_warnings(self.spacing_mm, bscans)
 
     def enface_spacing_mm(self, modality: Modality) -> tuple[Spacing, Spacing]:
         """Pixel distance along (rows, columns) of an en-face image in mm."""
@@ -127,19 +135,41 @@ def meta_from(entries: dict[str, Any], name: str, also: Iterable[str] = ()) -> F
         (f"{name} has unknown entries that are ignored: {', '.join(unknown)}.",) if unknown else ()
     )
     located_on, polylines = check.locations()
+    spacing, doubts = plausible_spacing(
+        cast(tuple[Spacing, Spacing, Spacing], check.spacing("spacing_mm", 3))
+    )
+    enface: dict[Modality, tuple[Spacing, Spacing]] = {}
+    enface_doubts: tuple[str, ...] = ()
+    for image, modality in MODALITIES.items():
+        stated = cast(tuple[Spacing, Spacing], check.spacing(f"{image}_spacing_mm", 2))
+        enface[modality], doubt = plausible_enface(modality, stated)
+        enface_doubts += doubt
     return FolderMeta(
-        cast(tuple[Spacing, Spacing, Spacing], check.spacing("spacing_mm", 3)),
-        {
-            modality: cast(tuple[Spacing, Spacing], check.spacing(f"{image}_spacing_mm", 2))
-            for image, modality in MODALITIES.items()
-        },
+        spacing,
+        enface,
         check.value_range(),
         check.laterality(),
         check.scan_pattern(),
         check.device(),
         polylines,
         located_on,
-        warnings,
+        (*doubts, *enface_doubts, *warnings),
+        bool(doubts),
+    )
+
+
+def plausible_enface(
+    modality: Modality, spacing: tuple[Spacing, Spacing]
+) -> tuple[tuple[Spacing, Spacing], tuple[str, ...]]:
+    """Spacings of which each may be one of an en-face image; else both are unknown, with a sentence."""
+    # The rows of a projection of the volume are as far apart as its B-scans.
+    low, high = BETWEEN_MM if modality == "OCT" else FUNDUS_MM
+    if all(value is None or low <= value <= high for value in spacing):
+        return spacing, ()
+    sizes = " x ".join("?" if value is None else f"{value:.4g}" for value in spacing)
+    return (None, None), (
+        f"The file states pixels of {sizes} mm for the {modality} image, which no such image has; its sizes are in "
+        "pixels.",
     )
 
 

@@ -60,7 +60,8 @@ def sort_pictures(
         )  # with no other B-scan it is one, not a projection of them
     single = [file for file in left if file not in set(stacks)]
     # One stack among many images is a mistake for the folder's reader to name; one image beside stacks is a preview.
-    if len(single) > len(stacks) and (not previews or _is_series(single)):
+    # Beside an XML export, images that it does not name are strays of it, not a scan of their own.
+    if not exports and len(single) > len(stacks) and (not previews or _is_series(single)):
         return SortedPictures(bscans=left)
     return SortedPictures(stacks=stacks, others=[*single, *fundus])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from octcube_core.exam import Laterality, ScanPattern
+from octcube_core.exam import Laterality, ScanPattern, Spacing
 
 _FAR_MM = 100.0  # no place on a fundus image; a damaged number
 _PARALLEL = 0.02  # rad
@@ -76,9 +76,14 @@ class ScanLines:
         spread = np.hypot(*(middles - middles.mean(axis=0)).T).max()
         return "radial" if spread < _AGREE * self.lengths.mean() else None
 
+    @property
+    def parallel(self) -> bool:
+        """Whether all run the same way."""
+        return self.usable and self._parallel()
+
     def distance(self) -> float | None:
         """Distance between neighbouring lines, None unless they are parallel and equally far apart."""
-        if len(self.start) < 2 or not self.usable or not self._parallel():
+        if len(self.start) < 2 or not self.parallel:
             return None
         along = self._directions().mean(axis=0)
         across = np.array([-along[1], along[0]]) / np.hypot(*along)
@@ -127,7 +132,7 @@ class ScanLines:
         if width_mm is None or pattern is None:
             return ()
         length = float(np.median(self.lengths)) * (2 * np.pi if pattern == "circle" else 1.0)
-        if abs(length - width_mm) < _AGREE * max(length, width_mm):
+        if _agree(length, width_mm):
             return ()
         return (
             f"By its lateral spacing a B-scan is {width_mm:.2f} mm wide, but its place on the fundus image is "
@@ -144,12 +149,91 @@ class ScanLines:
         return bool((crossed < _PARALLEL).all() and (directions @ directions[0] > 0).all())
 
 
+@dataclass(frozen=True)
+class ScanGeometry:
+    """Scan pattern and distance between B-scans, neither of which the places of the B-scans contradict.
+
+    Attributes
+    ----------
+    pattern : 'raster', 'radial', 'circle', 'line' or None
+    between_mm : float or None
+    warnings : tuple of str
+        Sentences about what the file states but its lines contradict.
+    """
+
+    pattern: ScanPattern | None
+    between_mm: Spacing = None
+    warnings: tuple[str, ...] = ()
+
+
+def scan_geometry(
+    lines: ScanLines | None,
+    pattern: ScanPattern | None,
+    between_mm: float | None,
+    width_mm: float | None,
+) -> ScanGeometry:
+    """Compare what a file states of a scan with where it says that the B-scans lie.
+
+    Which of two contradicting numbers is wrong cannot be told, so both count as unknown.
+
+    Parameters
+    ----------
+    lines : ScanLines or None
+        None, or lines that are not usable, contradict nothing.
+    pattern, between_mm
+        As stated; a distance of 0 or None is not stated, and is that of the lines.
+    width_mm : float or None
+        Width of a B-scan.
+    """
+    if lines is None or not lines.usable:
+        raster = pattern == "raster"
+        return ScanGeometry(pattern, plausible_mm(between_mm or 0, *BETWEEN_MM) if raster else None)
+    if pattern is None:
+        pattern = lines.pattern(width_mm)
+    elif len(lines.start) > 1 and (pattern, lines.parallel) in (
+        ("raster", False),
+        ("radial", True),
+    ):
+        seen = lines.pattern(width_mm)
+        return ScanGeometry(seen, None, (_pattern_warning(pattern, seen),))
+    if pattern != "raster" or len(lines.start) == 1:
+        return ScanGeometry(pattern)
+    distance = lines.distance()
+    if not between_mm:
+        return ScanGeometry(pattern, plausible_mm(distance or 0, *BETWEEN_MM))
+    stated = plausible_mm(between_mm, *BETWEEN_MM)
+    if stated is None or (distance is not None and _agree(stated, distance)):
+        return ScanGeometry(pattern, stated)
+    apart = "at unequal distances" if distance is None else f"{distance:.3g} mm apart"
+    return ScanGeometry(
+        pattern,
+        None,
+        (
+            f"The file states {stated:.3g} mm between B-scans, but places them {apart}; the distance counts as "
+            "unknown.",
+        ),
+    )
+
+
+def _pattern_warning(stated: ScanPattern, seen: ScanPattern | None) -> str:
+    shown = f"by their places it is a {seen} scan" if seen else "the pattern counts as unknown"
+    return (
+        f"The file states a {stated} scan, but does not place its B-scans like one; {shown}. The distance between "
+        "B-scans counts as unknown."
+    )
+
+
+def _agree(one: float, other: float) -> bool:
+    return abs(one - other) < _AGREE * max(one, other)
+
+
 def plausible_mm(value: float, low: float, high: float) -> float | None:
     """A spacing as stored, or None if no device has such a one: a damaged number is no spacing."""
     return float(value) if np.isfinite(value) and low <= value <= high else None
 
 
-AXIAL_MM = (0.0005, 0.05)
-LATERAL_MM = (0.0005, 0.5)
-BETWEEN_MM = (0.0005, 5.0)
-FUNDUS_MM = (0.0005, 0.5)
+# Wide enough for volumes that were shrunk, narrow enough for micrometres or pixels that pass for millimetres.
+AXIAL_MM = (0.0001, 0.5)
+LATERAL_MM = (0.0001, 2.0)
+BETWEEN_MM = (0.0001, 5.0)
+FUNDUS_MM = (0.0001, 2.0)

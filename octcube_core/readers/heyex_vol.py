@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
-from octcube_core.exam import BScanLocations, EnFaceImage, Exam, OCTVolume, Spacing
+from octcube_core.exam import BScanLocations, EnFaceImage, Exam, OCTVolume
 from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
 from octcube_core.readers.heyex_intensity import BLOCK, convert_block
 from octcube_core.readers.heyex_locations import (
     AXIAL_MM,
-    BETWEEN_MM,
     FUNDUS_MM,
     LATERAL_MM,
     NO_DIRECTION,
     NO_PLACES,
     ScanLines,
     plausible_mm,
+    scan_geometry,
 )
 from octcube_core.readers.heyex_vol_header import FILE_HEADER, VolLayout, read_layout
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
@@ -85,16 +85,16 @@ def _exam(
         np.stack((headers["start_y_mm"], headers["start_x_mm"]), axis=1),
         np.stack((headers["end_y_mm"], headers["end_x_mm"]), axis=1),
     )
-    pattern = layout.pattern or lines.pattern(width_mm)
-    between: Spacing = None
-    if pattern == "raster" and bscans > 1:
-        between = plausible_mm(header["between_mm"], *BETWEEN_MM) or lines.distance()
+    geometry = scan_geometry(lines, layout.pattern, float(header["between_mm"]), width_mm)
+    pattern = geometry.pattern
+    between = geometry.between_mm if bscans > 1 else None
     spacing = (between, plausible_mm(header["axial_mm"], *AXIAL_MM), lateral)
     scale = (
         plausible_mm(header["fundus_row_mm"], *FUNDUS_MM),
         plausible_mm(header["fundus_column_mm"], *FUNDUS_MM),
     )
-    warnings = spacing_warnings(spacing, bscans if pattern in ("raster", None) else 1)
+    apart = pattern in ("raster", None) and not geometry.warnings
+    warnings = (*spacing_warnings(spacing, bscans if apart else 1), *geometry.warnings)
     enface = () if fundus is None else (EnFaceImage(fundus, "IR", scale),)
     locations = None
     rows_mm, columns_mm = scale

@@ -40,6 +40,7 @@ from octcube_core.readers.heyex_locations import (
     NO_PLACES,
     ScanLines,
     plausible_mm,
+    scan_geometry,
 )
 from octcube_core.readers.heyex_xml_pictures import picture, read_stack
 from octcube_core.readers.heyex_xml_tree import read_tree
@@ -141,13 +142,13 @@ def _read_series(path: Path, patient: Element, series: Element) -> Exam:
             image.find(f"{_CONTEXT}/Center") is not None for image in images
         ):
             pattern = "circle"
-        pattern = pattern or (lines.pattern(width_mm) if lines else None)
         # The export states no distance between B-scans; it follows from their places, which it gives in mm.
-        between: Spacing = lines.distance() if lines and pattern == "raster" else None
-        volume = OCTVolume(voxels, (between, axial, lateral))
-        warnings += spacing_warnings(
-            volume.spacing_mm, len(images) if pattern in ("raster", None) else 1
-        )
+        geometry = scan_geometry(lines, pattern, None, width_mm)
+        pattern = geometry.pattern
+        volume = OCTVolume(voxels, (geometry.between_mm, axial, lateral))
+        apart = pattern in ("raster", None) and not geometry.warnings
+        warnings += spacing_warnings(volume.spacing_mm, len(images) if apart else 1)
+        warnings += geometry.warnings
         enface = tuple(_read_fundus(path, image) for image in _images(series, "LOCALIZER"))
         locations = None
         if enface and (lines is None or None in enface[0].spacing_mm):

@@ -28,7 +28,7 @@ from octcube_core.readers.failures import (
     check_volume_bytes,
     reading,
 )
-from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.intensity import display_intensities, luminance, shown_range
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 from octcube_core.readers.tiff_directories import check_directories, check_strips
 
@@ -174,8 +174,9 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     pixels = np.empty(header.shape, header.dtype)
     with reading(path, "an image"):
         coloured = decode_grey(path, content, header, pixels)
+    voxels = display_intensities(pixels)[np.newaxis]
     return Exam(
-        OCTVolume(display_intensities(pixels)[np.newaxis]),
+        OCTVolume(voxels, value_range=shown_range(voxels)),
         source=path,
         format="image",
         warnings=(NO_SPACING, *((COLOURED_BSCANS,) if coloured else ())),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_SENSOR_BITS = (8, 10, 12)  # of those kept in 16
 _REC_601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # luma weights of ITU-R BT.601
 
 
@@ -56,3 +57,23 @@ def display_intensities(values: NDArray[Any]) -> NDArray[Any]:
                 return values.astype(narrow)
     with np.errstate(over="ignore"):  # an overflow becomes infinite, which OCTVolume refuses
         return values.astype(np.float32)
+
+
+def shown_range(values: NDArray[Any], bits: int | None = None) -> tuple[float, float] | None:
+    """Black and white of samples that use fewer bits than their type has; None where they use all.
+
+    Parameters
+    ----------
+    values : array
+        Any but uint16 is shown on the range of its type.
+    bits : int, optional
+        Bits per sample as a file states them. 16, which is stated by default, and None stand for those that a sensor
+        has: the least of 8, 10 and 12 that hold every value.
+    """
+    if values.dtype != np.uint16 or values.size == 0:
+        return None
+    highest = int(values.max())
+    if bits is not None and bits < 16 and highest < 2**bits:
+        return 0.0, float(2**bits - 1)
+    held = next((bits for bits in _SENSOR_BITS if highest < 2**bits), None)
+    return None if held is None or highest == 0 else (0.0, float(2**held - 1))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from octcube_core.errors import ExamReadError
-from octcube_core.readers import failures
+from octcube_core.readers import failures, intensity
 from octcube_core.readers.failures import check_volume_bytes
 
 MEMORY_MAP_BYTES = failures.MEMORY_MAP_BYTES
@@ -63,12 +63,14 @@ def stored_array(
     return values if size > MEMORY_MAP_BYTES else np.array(values)
 
 
-def shown_range(values: NDArray[Any]) -> tuple[float, float] | None:
-    """Black and white of a mapped volume of floats by some of its B-scans; None for any other.
+def shown_range(values: NDArray[Any], bits: int | None = None) -> tuple[float, float] | None:
+    """Black and white of a volume, or None for those of its type; `bits` is what the file says that a sample uses.
 
-    To look for the extremes of all voxels would read the whole file.
+    Those of mapped floats follow from some of the B-scans: the extremes of all voxels would read the whole file.
     """
-    if not isinstance(values, np.memmap) or values.dtype.kind != "f":
+    if not isinstance(values, np.memmap):
+        return intensity.shown_range(values, bits)
+    if values.dtype.kind != "f":
         return None
     some = values[:: max(1, len(values) // _SAMPLED_BSCANS)]
     finite = [bscan[np.isfinite(bscan)] for bscan in some]

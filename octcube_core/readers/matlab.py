@@ -73,8 +73,13 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
     notes = spacing_warnings(volume.spacing_mm, len(voxels))
     if not is_heidelberg:
         return Exam(volume, pictures, source=path, format="MATLAB", warnings=notes)
-    pattern = heidelberg.scan_pattern
-    notes = spacing_warnings(volume.spacing_mm, len(voxels) if pattern in ("raster", None) else 1)
+    geometry = heidelberg.geometry
+    pattern = geometry.pattern
+    apart = pattern in ("raster", None) and not geometry.warnings
+    notes = (
+        *spacing_warnings(volume.spacing_mm, len(voxels) if apart else 1),
+        *geometry.warnings,
+    )
     locations, doubts = heidelberg.places(volume.shape, pictures)
     return Exam(
         volume,

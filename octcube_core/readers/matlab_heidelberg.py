@@ -23,13 +23,14 @@ from octcube_core.exam import (
 from octcube_core.readers.heyex_intensity import grey_levels
 from octcube_core.readers.heyex_locations import (
     AXIAL_MM,
-    BETWEEN_MM,
     FUNDUS_MM,
     LATERAL_MM,
     NO_DIRECTION,
     NO_PLACES,
+    ScanGeometry,
     ScanLines,
     plausible_mm,
+    scan_geometry,
 )
 from octcube_core.readers.intensity import display_intensities
 
@@ -40,6 +41,7 @@ KEYS = (
 )
 
 _PATTERNS: dict[int, ScanPattern] = {1: "line", 2: "circle", 3: "raster", 4: "raster", 5: "radial"}
+_PLACES = ("StartY", "StartX", "EndY", "EndX")
 _EMPTY = 3e38  # A-scans moved out of the picture hold the largest float
 _DARK = 0.02  # most of a retina reflects less than this; the fourth root of it is 0.38
 _DAY_ZERO = date(1899, 12, 30)
@@ -57,20 +59,23 @@ class HeidelbergFacts:
         return stated == tuple(map(float, shape)) and self._number("ScaleX") is not None
 
     @property
-    def scan_pattern(self) -> ScanPattern | None:
-        """By ScanPattern."""
-        return _PATTERNS.get(int(self._number("ScanPattern") or 0))
-
-    @property
     def laterality(self) -> Laterality | None:
         """By ScanPosition."""
         stated = str(self._facts.get("ScanPosition", "")).strip(" \0").upper()
         return {"OD": "OD", "OS": "OS"}.get(stated)  # type: ignore[return-value]
 
+    @property
+    def geometry(self) -> ScanGeometry:
+        """Scan pattern and distance between B-scans, as far as the places of the B-scans agree with them."""
+        stated = _PATTERNS.get(int(self._number("ScanPattern") or 0))
+        width = self._number("SizeX")
+        lateral = self._length("ScaleX", *LATERAL_MM)
+        width_mm = None if width is None or lateral is None else lateral * width
+        return scan_geometry(self._lines(), stated, self._number("Distance"), width_mm)
+
     def spacing(self) -> tuple[Spacing, Spacing, Spacing]:
         """Spacing (between B-scans, axial, lateral) in mm."""
-        raster = self.scan_pattern == "raster"
-        between = self._length("Distance", *BETWEEN_MM) if raster else None
+        between = self.geometry.between_mm
         return between, self._length("ScaleZ", *AXIAL_MM), self._length("ScaleX", *LATERAL_MM)
 
     def enface_spacing(self, shape: tuple[int, ...]) -> tuple[Spacing, Spacing]:
@@ -94,27 +99,32 @@ class HeidelbergFacts:
     ) -> tuple[BScanLocations | None, tuple[str, ...]]:
         """Places of the B-scans on the SLO image, and what a user should know of them."""
         image = next((i for i, found in enumerate(pictures) if found.modality == "IR"), None)
-        stated = [self._facts.get(key) for key in ("StartY", "StartX", "EndY", "EndX")]
-        if image is None or self.scan_pattern is None or stated == [None] * 4:
+        pattern = self.geometry.pattern
+        if image is None or pattern is None or not any(key in self._facts for key in _PLACES):
             return None, ()
         rows, columns = pictures[image].spacing_mm
-        if any(not isinstance(values, list) or len(values) != shape[0] for values in stated):
+        lines = self._lines()
+        if rows is None or columns is None or lines is None or not lines.usable:
             return None, (NO_PLACES,)
-        start, end = np.array(stated, dtype=np.float64).reshape(2, 2, -1).transpose(0, 2, 1)
-        lines = ScanLines(start, end)
-        if rows is None or columns is None or not lines.usable:
-            return None, (NO_PLACES,)
-        if self.scan_pattern == "circle" and self.laterality is None:
+        if pattern == "circle" and self.laterality is None:
             return None, (NO_DIRECTION,)
-        polylines = lines.polylines(self.scan_pattern, self.laterality, shape[2], (rows, columns))
+        polylines = lines.polylines(pattern, self.laterality, shape[2], (rows, columns))
         lateral = self.spacing()[2]
         width_mm = None if lateral is None else lateral * shape[2]
-        return BScanLocations(polylines, image), lines.width_warning(self.scan_pattern, width_mm)
+        return BScanLocations(polylines, image), lines.width_warning(pattern, width_mm)
 
     def patient(self) -> Patient:
         """Who and when."""
         identity = str(self._facts.get("PatientID", "")).strip(" \0") or None
         return Patient(id=identity, birth_date=self._day("DOB"), exam_date=self._day("VisitDate"))
+
+    def _lines(self) -> ScanLines | None:
+        stated = [self._facts.get(key) for key in _PLACES]
+        bscans = self._number("NumBScans")
+        if any(not isinstance(values, list) or len(values) != bscans for values in stated):
+            return None
+        start, end = np.array(stated, dtype=np.float64).reshape(2, 2, -1).transpose(0, 2, 1)
+        return ScanLines(start, end)
 
     def _number(self, key: str) -> float | None:
         values = self._facts.get(key)
@@ -130,4 +140,4 @@ class HeidelbergFacts:
         days = self._number(key)
         if days is None or not 1 <= days < 100_000:
             return None
-        return (_DAY_ZERO + timedelta(days=int(days))).strftime("%Y%m%d")
+        return (_DAY_ZERO + timedelta(days=int(days))).isoformat()

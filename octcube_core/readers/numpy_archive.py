@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import EnFaceImage, Exam, Modality, OCTVolume
+from octcube_core.readers import mapped
 from octcube_core.readers.axes import volume_view
-from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
+from octcube_core.readers.failures import check_volume_bytes, reading
 from octcube_core.readers.folder_meta import KEYS, MODALITIES, FolderMeta, meta_from
 from octcube_core.readers.intensity import display_intensities
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
@@ -102,7 +103,8 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
             )
             for image, modality in _pictures(archive, name).items()
         )
-        volume = OCTVolume(voxels, meta.spacing_mm, meta.value_range)
+        black_white = meta.value_range or mapped.shown_range(voxels)
+        volume = OCTVolume(voxels, meta.spacing_mm, black_white)
     return Exam(
         volume,
         enface,
@@ -112,7 +114,7 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
         meta.device,
         source=path,
         format="NumPy archive",
-        warnings=(*spacing_warnings(volume.spacing_mm, len(voxels)), *meta.warnings),
+        warnings=(*meta.spacing_warnings(len(voxels)), *meta.warnings),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import EnFaceImage, Exam, Modality, OCTVolume, Spacing
-from octcube_core.readers.folder_meta import MODALITIES, FolderMeta, meta_from
+from octcube_core.readers.folder_meta import MODALITIES, FolderMeta, meta_from, plausible_enface
 from octcube_core.readers.tiff_spacing import ome_spacing
 
 NAMESPACE = "napari-octcube/exam"
@@ -56,6 +56,8 @@ class OmeExam:
         if self.meta.scan_pattern not in (None, "raster"):
             z = None
         stated = self.meta.spacing_mm
+        if self.meta.doubted_spacing:
+            return stated
         return stated if any(value is not None for value in stated) else (z, y, x)
 
     def exam(
@@ -128,11 +130,14 @@ def ome_exam(path: Path, xml: str, images: int) -> OmeExam:
     if stated is not None:
         return _annotated(path, stated, images)
     found: list[tuple[int, Modality, tuple[Spacing, Spacing]]] = []
+    doubts: tuple[str, ...] = ()
     for index, image in enumerate(root.iterfind("{*}Image")):
         modality = MODALITIES.get((image.get("Name") or "").strip().lower())
         if 0 < index < images and modality is not None:
             _, rows, columns = ome_spacing(image.find("{*}Pixels"))
-            found.append((index, modality, (rows, columns)))
+            spacing, doubt = plausible_enface(modality, (rows, columns))
+            doubts += doubt
+            found.append((index, modality, spacing))
     shown = 1 + len(found)
     if shown == images:
         notes = ""
@@ -141,7 +146,15 @@ def ome_exam(path: Path, xml: str, images: int) -> OmeExam:
     else:
         notes = f"The file holds {images} images; the first is shown."
     indices, modalities, spacings = zip(*found, strict=True) if found else ((), (), ())
-    return OmeExam(FolderMeta(), indices, modalities, spacings, (notes,) if notes else ())
+    warnings = (*((notes,) if notes else ()), *doubts)
+    return OmeExam(FolderMeta(), indices, modalities, spacings, warnings)
+
+
+def significant_bits(xml: str) -> int | None:
+    """Bits of a sample that the first image of a file uses, if it says."""
+    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
+    stated = "" if pixels is None else pixels.get("SignificantBits", "")
+    return int(stated) if stated.isdecimal() and 1 <= int(stated) <= 16 else None
 
 
 def _annotation(root: ElementTree.Element) -> str | None:
@@ -165,6 +178,7 @@ def _annotated(path: Path, text: str, images: int) -> OmeExam:
             f"{path.name} states {len(enface)} en-face images but holds {images - 1}; export or copy it again."
         )
     modalities: list[Modality] = []
+    doubts: tuple[str, ...] = ()
     spacings: list[tuple[Spacing, Spacing]] = []
     for image in enface:
         modality = MODALITIES.get(str(image.get("modality")).lower())
@@ -173,9 +187,12 @@ def _annotated(path: Path, text: str, images: int) -> OmeExam:
                 f"{name} has an en-face image of unknown modality; export it again."
             )
         key = f"{modality.lower()}_spacing_mm"
-        spacings.append(meta_from({key: image.get("spacing_mm")}, name).enface_spacing_mm(modality))
+        picture = meta_from({key: image.get("spacing_mm")}, name)
+        spacings.append(picture.enface_spacing_mm(modality))
+        doubts += picture.warnings
         modalities.append(modality)
-    return OmeExam(meta, tuple(range(1, images)), tuple(modalities), tuple(spacings), meta.warnings)
+    warnings = (*meta.warnings, *doubts)
+    return OmeExam(meta, tuple(range(1, images)), tuple(modalities), tuple(spacings), warnings)
 
 
 def _planes(pixels: ElementTree.Element) -> int:

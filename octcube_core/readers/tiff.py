@@ -28,9 +28,10 @@ from octcube_core.readers.failures import (
     spacing_warnings,
 )
 from octcube_core.readers.intensity import display_intensities, luminance
-from octcube_core.readers.ome_exam import OmeExam, check_ome, ome_exam
+from octcube_core.readers.ome_exam import OmeExam, check_ome, ome_exam, significant_bits
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 from octcube_core.readers.tiff_directories import check_directories
+from octcube_core.readers.tiff_photometric import photometric
 from octcube_core.readers.tiff_segments import check_segments
 from octcube_core.readers.tiff_spacing import tiff_spacing
 
@@ -65,6 +66,7 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
                 )
             stated = ome_exam(path, xml, len(series)) if xml else OmeExam()
             values, stack_axis, coloured = _as_stack(path, *_values(path, tiff, series[0]))
+            bits = significant_bits(xml) if xml else series[0].keyframe.bitspersample
             spacing, doubts = plausible_spacing(
                 volume_spacing(tiff_spacing(tiff, stack_axis), options.axes)
             )
@@ -73,11 +75,14 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
             raise _damaged(path)
         voxels = display_intensities(volume_view(path, values, options.axes))
         spacing = stated.volume_spacing(spacing)
-        black_white = stated.meta.value_range or mapped.shown_range(voxels)
+        black_white = stated.meta.value_range or mapped.shown_range(voxels, bits)
         volume = OCTVolume(voxels, spacing, black_white)
     known = any(value is not None for value in volume.spacing_mm)
-    unknown = () if doubts and not known else spacing_warnings(volume.spacing_mm, len(voxels))
-    notes = (*stated.warnings, *(() if known else doubts), *unknown)
+    said = not known and (stated.meta.doubted_spacing or bool(doubts))
+    unknown = () if said else spacing_warnings(volume.spacing_mm, len(voxels))
+    if known or stated.meta.doubted_spacing:
+        doubts = ()
+    notes = (*stated.warnings, *doubts, *unknown)
     notes += (COLOURED_BSCANS,) if coloured else ()
     return stated.exam(path, volume, pictures, "OME-TIFF" if xml else "TIFF", notes)
 
@@ -113,17 +118,23 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _values(
-    path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> tuple[NDArray[Any], str]:
-    """Samples of one image and its axes, mapped where they are large and lie in the file as they are."""
+    path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, grey: bool = True
+) -> tuple[NDArray[Any], str, bool]:
+    """Samples of one image, its axes, and whether a palette coloured it; large ones that lie as they are get mapped."""
     _check_complete(path, tiff, series)
+    meaning = photometric(path, series)
     if series.dtype is None or series.dtype.kind not in "uifb":
         raise ExamReadError(f"{path.name} holds samples that are no real numbers; export it again.")
     offset = series.dataoffset if series.dtype.kind != "b" else None
     alone = all(page is None or page.parent is tiff for page in series.pages)
     stored = tiff.filehandle.size if alone and offset is None else None
     check_volume_bytes(path, series.shape, series.dtype.itemsize, stored=stored)
-    if offset is not None and alone and series.nbytes > mapped.MEMORY_MAP_BYTES:
+    if (
+        offset is not None
+        and alone
+        and meaning.as_stored
+        and series.nbytes > mapped.MEMORY_MAP_BYTES
+    ):
         dtype = series.dtype.newbyteorder(tiff.byteorder)
         values = mapped.stored_array(path, dtype, series.shape, offset)
     else:
@@ -133,7 +144,8 @@ def _values(
     # tifffile drops every axis of one sample, even rows and columns.
     sizes = dict(zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True))
     axes = "".join(axis for axis, size in sizes.items() if size > 1 or axis in "YX")
-    return values.reshape([sizes[axis] for axis in axes]), axes
+    values, coloured = meaning.shown(values.reshape([sizes[axis] for axis in axes]), grey)
+    return values, axes + "S" * (values.ndim - len(axes)), coloured
 
 
 def _check_complete(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
@@ -154,9 +166,10 @@ def _check_complete(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPa
             raise _damaged(path)
 
 
-def _as_stack(path: Path, values: NDArray[Any], axes: str) -> tuple[NDArray[Any], str, bool]:
+def _as_stack(
+    path: Path, values: NDArray[Any], axes: str, coloured: bool
+) -> tuple[NDArray[Any], str, bool]:
     """Values as (pages, rows, columns), the name of the stack axis ('' if none), coloured or not."""
-    coloured = False
     samples = axes.find("S")
     if samples < 0 and "C" in axes and values.shape[axes.index("C")] in (3, 4):
         samples = axes.index("C")
@@ -175,7 +188,7 @@ def _as_stack(path: Path, values: NDArray[Any], axes: str) -> tuple[NDArray[Any]
 
 def _picture(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     """Pixels of an en-face image, grey or RGB."""
-    values, axes = _values(path, tiff, series)
+    values, axes, _ = _values(path, tiff, series, grey=False)
     if "S" in axes:
         values = np.moveaxis(values, axes.index("S"), -1)
     return display_intensities(np.ascontiguousarray(values))

@@ -1,13 +1,15 @@
 """Pixel sizes that a TIFF file states.
 
 Taken from OME PhysicalSizeX/Y/Z, from ImageJ's unit and spacing, and from the resolution tags only where they are
-physical: in centimetres and no multiple of a printing resolution. Inches are always printing resolutions. The distance
-between B-scans counts only if the stack axis is Z.
+physical: in centimetres and no multiple of a printing resolution. Inches are always printing resolutions. Sizes that
+are all 1 (micrometre, mostly) are what programs write when they know none. The distance between B-scans counts only if
+the stack axis is Z.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import tifffile
@@ -56,6 +58,9 @@ def ome_spacing(pixels: ElementTree.Element | None) -> _Spacing3:
     if pixels is None:
         return None, None, None
 
+    if _placeholders([pixels.get(f"PhysicalSize{axis}") for axis in "XYZ"]):
+        return None, None, None
+
     def size(axis: str) -> Spacing:
         unit = _MM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         try:
@@ -64,6 +69,14 @@ def ome_spacing(pixels: ElementTree.Element | None) -> _Spacing3:
             return None
 
     return size("Z"), size("Y"), size("X")
+
+
+def _placeholders(stated: Sequence[str | float | None]) -> bool:
+    """Whether all sizes that are stated are 1."""
+    try:
+        return {float(value) for value in stated if value is not None} == {1.0}
+    except ValueError:
+        return False
 
 
 def _positive(value: float | None) -> Spacing:
@@ -76,6 +89,9 @@ def _imagej_spacing(tiff: tifffile.TiffFile) -> _Spacing3:
     if unit is None:
         return None, None, None
     pitch = stated.get("spacing")
+    number = pitch if isinstance(pitch, int | float) else None
+    if _placeholders([number, *(value or None for value in _resolution(tiff))]):
+        return None, None, None
     z = _positive(abs(float(pitch)) * unit) if isinstance(pitch, int | float) else None
     y, x = (_positive(unit / r) if r else None for r in _resolution(tiff))
     return z, y, x

@@ -195,7 +195,7 @@ def _text(raw: bytes) -> str | None:
 
 def _date(stored: Any) -> str | None:
     try:
-        return datetime.date(stored.year, stored.month, stored.day).strftime("%Y%m%d")
+        return datetime.date(stored.year, stored.month, stored.day).isoformat()
     except ValueError:
         return None  # zeros where it is not set
 

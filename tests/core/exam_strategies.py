@@ -52,7 +52,7 @@ def lines_of(pattern, bscans, rotation_deg=0.0):
 def true_spacing(pattern, lines, width, axial=0.003872):
     """Spacing that fits the lines on an image of PIXEL_MM."""
     length = np.hypot(*np.diff(lines[0], axis=0).T).sum() * PIXEL_MM[0]
-    lateral = length / (width - 1) if width > 1 else None
+    lateral = length / (width - 1) if width > 4 else None
     pitch = EXTENT / len(lines) * PIXEL_MM[0] if pattern == "raster" and len(lines) > 1 else None
     return pitch, axial, lateral
 
@@ -125,7 +125,7 @@ def exams(draw):
     if not placed and pattern in (None, "raster") and bscans > 1:
         spacing[0] = draw(st.floats(1e-3, 2.0))
     if not placed:
-        spacing[2] = draw(st.floats(1e-4, 0.1))
+        spacing[2] = draw(st.floats(1e-3, 0.1))
     elif pattern == "raster":
         known[0] = True  # a reader may measure the distance between B-scans on their lines
     spacing = [value if there else None for value, there in zip(spacing, known, strict=True)]

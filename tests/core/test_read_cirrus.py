@@ -49,7 +49,7 @@ def test_macular_cube_is_upright_with_its_eye_and_nominal_spacing(tmp_path: Path
     assert exam.volume.spacing_mm == pytest.approx((6 / 127, 2 / 1023, 6 / 511))
     assert any("nominal" in warning for warning in exam.warnings)
     assert exam.patient.id == "PID-993311"
-    assert exam.patient.exam_date == "20240229"
+    assert exam.patient.exam_date == "2024-02-29"
     assert exam.enface == ()
     assert exam.locations is None
     told = " ".join((*exam.warnings, exam.device or ""))

@@ -183,6 +183,58 @@ def test_the_distance_follows_from_the_lines_where_none_is_stated(tmp_path):
     assert exam.volume.spacing_mm[0] == pytest.approx(0.12)
 
 
+def test_distance_that_the_lines_contradict_is_unknown(tmp_path):
+    scan = raster(4, spacing=(0.24, 0.0039, 0.0115))
+    exam = read_exam(write_vol(tmp_path / "scan.vol", scan))
+    assert exam.volume.spacing_mm == (None, 0.0039, 0.0115)
+    assert exam.scan_pattern == "raster"
+    (told,) = exam.warnings
+    assert "0.24 mm" in told
+    assert "0.12 mm" in told
+
+
+@pytest.mark.parametrize("stated", [0.1171, 0.1229])
+def test_distance_within_five_per_cent_of_the_lines_is_kept(tmp_path, stated):
+    exam = read_exam(write_vol(tmp_path / "scan.vol", raster(4, spacing=(stated, 0.0039, 0.0115))))
+    assert (exam.volume.spacing_mm[0], exam.warnings) == (stated, ())
+
+
+def test_distance_between_lines_unequally_far_apart_is_unknown(tmp_path):
+    scan = raster(4)
+    scan.lines[2] = scan.lines[1]
+    exam = read_exam(write_vol(tmp_path / "scan.vol", scan))
+    assert exam.volume.spacing_mm[0] is None
+    assert "unequal distances" in exam.warnings[0]
+
+
+@pytest.mark.parametrize("stated", [0.0, 0.12])
+def test_raster_whose_lines_are_spokes_is_radial(tmp_path, stated):
+    scan = radial()
+    scan.pattern, scan.spacing = 3, (stated, 0.0039, 0.0115)
+    exam = read_exam(write_vol(tmp_path / "scan.vol", scan))
+    assert (exam.scan_pattern, exam.volume.spacing_mm[0]) == ("radial", None)
+    assert len(exam.locations.polylines) == 6
+    (told,) = exam.warnings
+    assert "states a raster scan" in told
+
+
+def test_raster_whose_lines_follow_no_pattern_has_none(tmp_path):
+    scan = raster(3)
+    scan.lines[1] = (0.2, 0.1, 0.2, 0.56)
+    exam = read_exam(write_vol(tmp_path / "scan.vol", scan))
+    assert (exam.scan_pattern, exam.volume.spacing_mm[0]) == (None, None)
+    assert "pattern counts as unknown" in exam.warnings[0]
+
+
+def test_distance_that_no_scan_has_is_unknown(tmp_path):
+    """Places in pixels instead of mm: their distance is none in mm either."""
+    scan = raster(4, spacing=(0.0, 0.0039, 0.0115))
+    scan.lines = [tuple(80 * value for value in line) for line in scan.lines]
+    exam = read_exam(write_vol(tmp_path / "scan.vol", scan))
+    assert exam.volume.spacing_mm[0] is None
+    assert "distance between B-scans" in exam.warnings[0]
+
+
 def test_impossible_spacing_is_unknown(tmp_path):
     scan = raster(4, spacing=(0.12, 1e200, float("nan")), fundus_mm=(0.0118, 0.0))
     exam = read_exam(write_vol(tmp_path / "scan.vol", scan))

@@ -82,6 +82,7 @@ def test_real_circle_lies_around_the_disc_from_temporal_over_superior(real_data)
 def test_patient_of_the_real_file_is_nowhere_else(real_data):
     exam = read_exam(real_data / "mat" / "circle_496x768.mat")
     assert exam.patient.id == "spectralis_2763"
+    assert exam.patient.exam_date == "2010-07-13"
     assert "2763" not in repr(exam)
 
 
@@ -136,8 +137,8 @@ def heyex(pattern, **more):
         **{"SizeXSlo": 40, "SizeYSlo": 50, "ScaleXSlo": 0.01, "ScaleYSlo": 0.02},
     }
     places = {
-        **{"StartX": [0.1, 0.1, 0.1], "StartY": [0.2, 0.4, 0.6]},
-        **{"EndX": [0.3, 0.3, 0.3], "EndY": [0.2, 0.4, 0.6]},
+        **{"StartX": [0.1, 0.1, 0.1], "StartY": [0.2, 0.26, 0.32]},
+        **{"EndX": [0.43, 0.43, 0.43], "EndY": [0.2, 0.26, 0.32]},
     }
     return {
         "header": header | more,
@@ -154,12 +155,33 @@ def test_structs_of_heyex_import(write, compressed):
     assert exam.volume.spacing_mm == (0.06, 0.0039, 0.011)
     assert (exam.laterality, exam.scan_pattern) == ("OS", "raster")
     assert exam.image("IR").spacing_mm == (0.02, 0.01)
-    np.testing.assert_allclose(exam.locations.polylines[1], [[20, 10], [20, 30]])
+    assert exam.warnings == ()
+    np.testing.assert_allclose(exam.locations.polylines[1], [[13, 10], [13, 43]])
 
 
 @pytest.mark.parametrize("pattern", [1, 2, 5])
 def test_only_rasters_have_a_distance_between_bscans(write, pattern):
     assert read_exam(write(**heyex(pattern))).volume.spacing_mm[0] is None
+
+
+def test_distance_that_the_lines_contradict_is_unknown(write):
+    exam = read_exam(write(**heyex(3, Distance=0.12)))
+    assert exam.volume.spacing_mm == (None, 0.0039, 0.011)
+    assert exam.scan_pattern == "raster"
+    (told,) = exam.warnings
+    assert "0.12 mm" in told
+    assert "0.06 mm" in told
+
+
+def test_distance_follows_from_the_lines_where_none_is_stated(write):
+    exam = read_exam(write(**heyex(3, Distance=0.0)))
+    assert exam.volume.spacing_mm == (pytest.approx(0.06), 0.0039, 0.011)
+
+
+def test_radial_scan_whose_lines_lie_side_by_side(write):
+    exam = read_exam(write(**heyex(5)))
+    assert (exam.scan_pattern, exam.volume.spacing_mm[0]) == ("raster", None)
+    assert "states a radial scan" in exam.warnings[0]
 
 
 def test_header_of_another_volume_says_nothing(write):

@@ -75,6 +75,8 @@ def test_large_files_stay_on_disk(tmp_path, monkeypatch):
     assert not isinstance(read_exam(path).volume.voxels, np.memmap)
     monkeypatch.setattr(mapped, "MEMORY_MAP_BYTES", 10)
     assert isinstance(read_exam(path).volume.voxels, np.memmap)
+    wide = save(tmp_path / "wide.npy", np.ones((3, 4, 5), np.uint16))
+    assert read_exam(wide).volume.value_range == (0, 65535)  # no voxel is looked at
 
 
 def test_more_than_one_array_in_a_file_is_refused(tmp_path):
@@ -147,6 +149,52 @@ def test_everything_that_an_archive_states(tmp_path):
 def test_wrong_facts_are_named(tmp_path, facts, named):
     with pytest.raises(ExamReadError, match=named):
         read_exam(archive(tmp_path / "e.npz", volume=VOXELS, **facts))
+
+
+@pytest.mark.parametrize("stated", [[120, 3.9, 11], [0.12, 3.9, 0.011], [1, 1, 1]])
+def test_spacing_that_no_scan_has_is_unknown(tmp_path, stated):
+    exam = read_exam(archive(tmp_path / "e.npz", volume=VOXELS, spacing_mm=stated))
+    assert exam.volume.spacing_mm == (None, None, None)
+    (told,) = exam.warnings
+    assert " x ".join(f"{value:.4g}" for value in stated) in told
+    assert "no OCT has" in told
+
+
+def test_spacing_that_no_fundus_image_has_is_unknown(tmp_path):
+    facts = {"spacing_mm": [0.7, 0.004, 0.006], "ir_spacing_mm": [11.4, 0.011]}
+    path = archive(
+        tmp_path / "e.npz",
+        volume=VOXELS,
+        ir=VOXELS[0],
+        oct=VOXELS[:, 0],
+        oct_spacing_mm=[0.7, 0.006],
+        **facts,
+    )
+    exam = read_exam(path)
+    assert exam.image("IR").spacing_mm == (None, None)
+    assert exam.image("OCT").spacing_mm == (0.7, 0.006)  # its rows are B-scans
+    assert exam.volume.spacing_mm == (0.7, 0.004, 0.006)
+    (told,) = exam.warnings
+    assert "11.4 x 0.011 mm for the IR image" in told
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"),
+    [(1, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095), (4096, 65535)],
+)
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_samples_of_few_bits_in_sixteen_are_not_shown_black(tmp_path, kind, highest, white):
+    voxels = np.full((2, 4, 5), highest, np.uint16)
+    voxels[0] = 0
+    path = tmp_path / f"e.{kind}"
+    exam = read_exam(save(path, voxels) if kind == "npy" else archive(path, volume=voxels))
+    assert exam.volume.value_range == (0, white)
+    np.testing.assert_array_equal(exam.volume.voxels, voxels)
+
+
+def test_stated_black_and_white_count(tmp_path):
+    path = archive(tmp_path / "e.npz", volume=VOXELS.astype(np.uint16), value_range=[0, 65535])
+    assert read_exam(path).volume.value_range == (0, 65535)
 
 
 @pytest.mark.parametrize("arrays", [{}, {"a": VOXELS, "b": VOXELS}, {"a": VOXELS[0]}])

@@ -94,6 +94,18 @@ def test_only_rasters_have_a_distance_between_bscans(tmp_path):
     assert exam.volume.spacing_mm == (None, pytest.approx(0.00387), pytest.approx(0.0058))
 
 
+def test_spacings_that_no_exam_has_are_unknown(tmp_path):
+    enface = [FACTS["enface"][0], {"modality": "IR", "spacing_mm": [11.0, 11.0]}]
+    facts = FACTS | {"spacing_mm": [122, 3.87, 5.8], "enface": enface}
+    exam = read_exam(write_exam(tmp_path / "x.ome.tif", facts))
+    assert exam.volume.spacing_mm == (None, None, None)
+    assert exam.image("CFP").spacing_mm == (0.02, 0.03)
+    assert exam.image("IR").spacing_mm == (None, None)
+    of_volume, of_image = exam.warnings
+    assert "122 x 3.87 x 5.8 mm" in of_volume
+    assert "11 x 11 mm for the IR image" in of_image
+
+
 @pytest.mark.parametrize(
     ("facts", "named"),
     [

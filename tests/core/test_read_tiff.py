@@ -133,6 +133,103 @@ def test_coloured_stack_becomes_luminance_with_a_warning(write):
     assert any("coloured" in warning for warning in exam.warnings)
 
 
+PLACEHOLDERS = {f"PhysicalSize{axis}": 1.0 for axis in "XYZ"} | {"axes": "ZYX"}
+
+
+@pytest.mark.parametrize("unit", ["µm", "mm"])
+def test_sizes_that_are_all_one_are_unknown(write, unit):
+    units = {f"PhysicalSize{axis}Unit": unit for axis in "XYZ"}
+    imagej = {"axes": "ZYX", "spacing": 1, "unit": "um" if unit == "µm" else unit}
+    for path in (
+        write(ome=True, metadata=PLACEHOLDERS | units, name="ome.tif"),
+        write(imagej=True, resolution=(1, 1), metadata=imagej, name="imagej.tif"),
+    ):
+        exam = read_exam(path)
+        assert exam.volume.spacing_mm == (None, None, None)
+        assert exam.warnings == (NO_SPACING,)
+
+
+@pytest.mark.parametrize("values", [VOXELS, VOXELS.astype(np.uint16) * 257, VOXELS > 99, VOXELS[0]])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"byteorder": ">"}])
+def test_white_is_zero_is_inverted(write, values, options):
+    path = write(values, photometric="miniswhite", metadata=None, **options)
+    white = 255 if values.dtype != np.uint16 else 65535
+    shown = (values * 255 if values.dtype == bool else values).astype(int)
+    exam = read_exam(path)
+    np.testing.assert_array_equal(exam.volume.voxels, np.reshape(white - shown, exam.volume.shape))
+
+
+def test_white_is_zero_of_floats_is_inverted_on_their_range(write):
+    path = write(VOXELS.astype(np.float32) / 255, photometric="miniswhite", metadata=None)
+    expected = 1 - VOXELS.astype(np.float32) / 255
+    np.testing.assert_allclose(read_exam(path).volume.voxels, expected, atol=1e-6)
+
+
+RAMP = np.arange(255, -1, -1, dtype=np.uint16)
+
+
+@pytest.mark.parametrize("factor", [257, 256, 1])
+def test_palette_of_greys_is_looked_up(write, factor):
+    palette = np.stack([RAMP * factor] * 3)
+    exam = read_exam(write(photometric="palette", colormap=palette, metadata=None))
+    np.testing.assert_array_equal(exam.volume.voxels, 255 - VOXELS)
+    assert exam.volume.voxels.dtype == np.uint8
+    assert exam.warnings == (NO_SPACING,)
+
+
+def test_palette_of_colours_becomes_luminance_with_a_warning(write):
+    palette = np.stack([RAMP * 257, RAMP * 257, RAMP * 0])
+    exam = read_exam(write(photometric="palette", colormap=palette, metadata=None))
+    np.testing.assert_allclose(exam.volume.voxels, (255 - VOXELS) * np.float32(0.886), atol=1)
+    assert any("coloured" in warning for warning in exam.warnings)
+
+
+def test_pages_of_different_palettes_are_refused(tmp_path):
+    path = tmp_path / "mixed.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for page, factor in zip(VOXELS, (257, 257, 257, 128, 257, 257), strict=True):
+            palette = np.stack([RAMP * factor] * 3)
+            tiff.write(page, photometric="palette", colormap=palette, metadata=None)
+    with pytest.raises(ExamReadError, match="different palettes"):
+        read_exam(path)
+
+
+@pytest.mark.parametrize("kind", ["separated", "cielab"])
+def test_other_colour_spaces_are_refused(write, kind):
+    path = write(np.stack([VOXELS] * 4, -1), photometric="separated", metadata=None)
+    if kind == "cielab":
+        path = write(np.stack([VOXELS] * 3, -1), photometric="cielab", metadata=None)
+    with pytest.raises(ExamReadError, match="colour space"):
+        read_exam(path)
+
+
+def test_what_is_not_shown_as_stored_is_not_mapped(write, monkeypatch):
+    monkeypatch.setattr(mapped, "MEMORY_MAP_BYTES", 100)
+    exam = read_exam(write(photometric="miniswhite", metadata=None))
+    assert not isinstance(exam.volume.voxels, np.memmap)
+    np.testing.assert_array_equal(exam.volume.voxels, 255 - VOXELS)
+
+
+TWELVE = VOXELS.astype(np.uint16) * 16
+
+
+@pytest.mark.parametrize(
+    ("values", "stated", "white"),
+    [
+        (TWELVE, None, 4095),
+        (TWELVE, 14, 16383),
+        (TWELVE, 16, 4095),  # what programs write for any uint16
+        (TWELVE, 10, 4095),  # which the values contradict
+        (TWELVE * 16, None, 65535),
+    ],
+)
+def test_samples_of_few_bits_in_sixteen_are_not_shown_black(write, values, stated, white):
+    metadata = {"axes": "ZYX"} | ({"SignificantBits": stated} if stated else {})
+    exam = read_exam(write(values, ome=True, metadata=metadata))
+    assert exam.volume.value_range == (0, white)
+    np.testing.assert_array_equal(exam.volume.voxels, values)
+
+
 def test_several_volumes_are_refused(write):
     values = np.stack([VOXELS, VOXELS])
     with pytest.raises(ExamReadError, match=r"stack\.tif has the axes TZYX"):
