@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -289,87 +287,3 @@ def test_results_written_into_the_exams_folder_are_no_bscans(tmp_path):
     Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "montage.png")
     (tmp_path / "scores.json").write_text("{}")
     assert read_exam(tmp_path).volume.shape == (3, 8, 9)
-
-
-@pytest.mark.parametrize(
-    ("names", "told"),
-    [
-        (["OD_000", "OD_001", "OS_000", "OS_001"], "the images of several volumes"),
-        (["p1_1", "p1_2", "p1_3", "p2_1", "p2_2", "p2_3"], "the images of several volumes"),
-        (["oct_0", "oct_1", "oct_2", "oct_0_mask", "oct_1_mask", "oct_2_mask"], "several volumes"),
-        (["a_0", "a_1", "a_3", "a_4", "readme"], "holds readme.png, which is not numbered"),
-        (["oct_1", "oct_2", "oct_3", "fundus_7"], "holds fundus_7.png, which is not numbered"),
-        ([f"oct_{n:03}" for n in (*range(5), *range(40, 49))], "lacks B-scan number 5, 6, 7"),
-    ],
-)
-def test_images_that_are_not_one_whole_volume_are_refused(tmp_path, names, told):
-    for name in names:
-        Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / f"{name}.png")
-    with pytest.raises(ExamReadError, match=told):
-        read_exam(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["left", "middle", "right"],
-        ["scan_10-11-12", "scan_10-11-47", "scan_10-12-20"],
-        ["1_of_3", "2_of_3", "3_of_3"],
-    ],
-)
-def test_names_without_frame_numbers_are_taken_in_their_order(tmp_path, names):
-    for level, name in enumerate(names):
-        Image.fromarray(np.full((8, 9), level, np.uint8)).save(tmp_path / f"{name}.png")
-    assert read_exam(tmp_path).volume.voxels[:, 0, 0].tolist() == [0, 1, 2]
-
-
-def test_every_other_bscan_does_not_take_the_distance_of_all(tmp_path):
-    for number in (0, 2, 4):
-        Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / f"oct_{number}.png")
-    (tmp_path / "meta.json").write_text('{"spacing_mm": [0.12, 0.0039, 0.011]}')
-    exam = read_exam(tmp_path)
-    assert exam.volume.spacing_mm == (None, 0.0039, 0.011)
-    assert folder_reader.NOT_EVERY_BSCAN in exam.warnings
-
-
-@pytest.mark.parametrize("damage", ["half", "taller"])
-def test_jpeg_without_all_its_data_is_no_grey_bscan(tmp_path, damage):
-    path = tmp_path / "bscan.jpg"
-    noise = np.random.default_rng(0).integers(0, 256, (200, 300), dtype=np.uint8)
-    Image.fromarray(noise).save(path)
-    assert read_exam(path).volume.shape == (1, 200, 300)
-    content = path.read_bytes()
-    if damage == "half":
-        content = content[: len(content) // 2] + b"\xff\xd9"
-    else:
-        at = content.index(b"\xff\xc0") + 5
-        content = content[:at] + (800).to_bytes(2, "big") + content[at + 2 :]
-    path.write_bytes(content)
-    with pytest.raises(ExamReadError, match=r"a part of its JPEG data is missing"):
-        read_exam(path)
-
-
-def test_png_with_far_more_data_than_pixels_is_refused_at_once(tmp_path):
-    path = tmp_path / "bomb.png"
-    packed = zlib.compress(bytes(300 * 1024**2), 1)
-    header = struct.pack(">IIBBBBB", 100, 100, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
-    parts = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    ]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    with pytest.raises(ExamReadError, match=r"bomb\.png cannot be read as an image"):
-        read_exam(path)
-
-
-def test_truncated_compressed_tiff_says_so_and_prints_nothing(tmp_path, capfd):
-    path = tmp_path / "B1.tif"
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    tifffile.imwrite(path, noise, compression="lzw", rowsperstrip=16)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) - 900])
-    Image.fromarray(noise).save(tmp_path / "B2.tif")
-    with pytest.raises(ExamReadError, match=r"B1\.tif"):
-        read_exam(tmp_path)
-    assert capfd.readouterr().err == ""
