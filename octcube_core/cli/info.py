@@ -88,7 +88,7 @@ def _facts_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("Scan pattern", facts["scan_pattern"] or UNKNOWN),
         (
             "Volume",
-            f"{bscans} B-scans of {depth} x {width} (depth x width), {facts['sample_type']}",
+            f"{bscans} B-scan{'s' if bscans != 1 else ''} of {depth} x {width} (depth x width), {facts['sample_type']}",
         ),
     ]
     names = ("between B-scans", "axial", "lateral")

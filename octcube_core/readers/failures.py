@@ -100,4 +100,6 @@ def spacing_warnings(spacing: Sequence[Spacing], bscans: int) -> tuple[str, ...]
     ]
     if not unknown:
         return ()
-    return (f"The file does not state the {' and '.join(unknown)}; sizes along it are in pixels.",)
+    along = "it" if len(unknown) == 1 else "them"
+    stated = " and ".join(unknown)
+    return (f"The file does not state the {stated}; sizes along {along} are in pixels.",)
