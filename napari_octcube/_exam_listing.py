@@ -129,9 +129,8 @@ class ExamListing:
                     if self._cancelled:
                         return
                     self._add(entry, path)
-                    time.sleep(
-                        0
-                    )  # or the Qt thread would wait for Python's lock at every cell it draws
+                    # Or the Qt thread would wait for Python's lock at every cell it draws.
+                    time.sleep(0)
             except OCTCubeError as error:
                 self.failures.append(str(error))
             except Exception as error:

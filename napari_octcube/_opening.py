@@ -91,6 +91,7 @@ class ExamOpener:
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Open the exam at these paths, or ask which of several."""
         self.cancel()
+        self._session.error = ""  # or the same error again would be no news
         listing = self._listing = ExamListing(paths, self._dispatch)
         self._session.opening = listing.name
         listing.added.connect(lambda _: self._on_added(listing))

@@ -84,9 +84,8 @@ def measure(
 def _write(folder: Path, voxels: NDArray[np.uint8]) -> Iterable[_Race]:
     import pydicom
 
-    dicom = (
-        folder / "dicom" / "bench.dcm"
-    )  # each in a folder of its own: DICOM looks for neighbours
+    # Each in a folder of its own: DICOM looks for neighbours.
+    dicom = folder / "dicom" / "bench.dcm"
     vol = folder / "vol" / "bench.vol"
     pngs = folder / "pngs"
     for made in (dicom.parent, vol.parent, pngs):

@@ -161,7 +161,7 @@ class BScanLocations:
 
 @dataclass(frozen=True)
 class Patient:
-    """Who and when, for display alone: nothing writes this to disk or to a log."""
+    """Who and when: nothing writes this to disk or to a log, unless an export is told to keep it."""
 
     name: str | None = None
     id: str | None = None

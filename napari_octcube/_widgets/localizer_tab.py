@@ -72,9 +72,8 @@ class LocalizerTab(QWidget):
         for widget in (self.image_chooser, self.whole_button, self.view):
             widget.setVisible(has_image)
         self.eye_label.setVisible(exam is not None)
-        self._column.setStretch(
-            3, 0 if has_image else 1
-        )  # without a picture the sentence comes first
+        # Without a picture the sentence comes first.
+        self._column.setStretch(3, 0 if has_image else 1)
         self._show_image()
         self._show_bscan()
 

@@ -73,9 +73,8 @@ class LocalizerView(QGraphicsView):
         self._lines: BScanLines | None = None
         self._bscan = 0
         self._stretch = 1.0
-        self._whole = (
-            True  # whether the whole picture is shown, and stays so when the view changes its size
-        )
+        # Whether the whole picture is shown, and stays so when the view changes its size.
+        self._whole = True
         self._pressed: QPoint | None = None
         self.setRenderHints(
             QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform

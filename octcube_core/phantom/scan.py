@@ -19,7 +19,6 @@ from octcube_core.phantom.retina import SCAN_MM
 from octcube_core.phantom.vessels import FIELD_MM
 
 CIRCLE_RADIUS_MM = 1.7  # the usual circle scan is 3.4 mm across
-SINGLE = ("circle", "line")  # patterns of one B-scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,12 @@ def plan_scan(pattern: ScanPattern, bscans: int, width: int, rotation_deg: float
         side = SCAN_MM / (abs(cos) + abs(sin))
         x, z = np.meshgrid(_centres(width, side), _centres(bscans, side))
         raster = np.stack([x, z], axis=-1)
-        return Scan(pattern, _turned(raster, rotation_deg), side / bscans, side / width)
+        return Scan(
+            pattern,
+            _turned(raster, rotation_deg),
+            side / bscans if bscans > 1 else None,
+            side / width,
+        )
     line = np.stack([_centres(width, SCAN_MM), np.zeros(width)], axis=-1)
     lines = 1 if pattern == "line" else bscans
     turned = [_turned(line, rotation_deg + 180 * number / lines) for number in range(lines)]

@@ -71,7 +71,7 @@ def read_exam(
     InputError
         If an option is wrong or does not apply to the format.
     """
-    path = Path(path)
+    path = _named(Path(path))
     found = find_exams(path, axes=axes, shape=shape)
     if exam is None:
         return _only(path, list(islice(found, _NAMED + 1))).read()
@@ -128,9 +128,7 @@ def find_exams(
     path = Path(path)
     options = ReadOptions(axes, shape)
     with reading(path, "an OCT exam"):
-        path = path.expanduser()
-        if path.name in ("", ".."):
-            path = path.resolve()  # '.' has no name to tell the user
+        path = _named(path)
         if not path.exists():
             raise ExamReadError(f"{path} does not exist; check the path.")
         found = find_format(path)
@@ -138,6 +136,15 @@ def find_exams(
             raise ExamReadError(unknown_format(path))
         _check_options(path, found, options)
         yield from entries_of(path, found, options)
+
+
+def _named(path: Path) -> Path:
+    """The same path with a name to tell the user, which '.' has none."""
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        return path  # there is no such user
+    return path.resolve() if path.name in ("", "..") else path
 
 
 def _only(path: Path, found: list[ExamEntry]) -> ExamEntry:

@@ -125,15 +125,6 @@ def entry_of(path: Path) -> ExamEntry | None:
     return replace(data_set.entry(row), path=path)
 
 
-def photographs_of(path: Path) -> tuple[Sequence[Path], Mapping[Path, Modality]] | None:
-    """Photographs that belong to an OCT file, and their modalities; None outside such a data set."""
-    data_set = _DataSet.around(path) if root_of(path) else None
-    if data_set is None or not data_set.rows:
-        return None
-    companions = data_set.companions(data_set.rows[0])
-    return companions.photographs, companions.known_modalities
-
-
 @dataclass(frozen=True)
 class _DataSet:
     """The part of the data set below one folder or file."""

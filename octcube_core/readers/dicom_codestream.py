@@ -42,7 +42,9 @@ def claimed_size(frame: bytes, syntax: uid.UID) -> tuple[int, int, int] | None:
     """
     if syntax not in JPEG_FAMILY:
         return None
-    start = frame.find(_JPEG_2000, 0, _BOXES)
+    # Only a JPEG 2000 file starts with boxes; in the data of others the same bytes mean nothing.
+    boxed = not frame.startswith(_JPEG + b"\xff")
+    start = frame.find(_JPEG_2000, 0, _BOXES) if boxed else -1
     if start >= 0:
         right, bottom, left, top = struct.unpack_from(">4L", frame, start + 8)
         (samples,) = struct.unpack_from(">H", frame, start + 40)

@@ -189,11 +189,10 @@ def _kind_notes(file: DicomFile) -> tuple[str, ...]:
 
 def _spacing_notes(volume: OCTVolume, geometry: ScanGeometry) -> tuple[str, ...]:
     """Warn of unknown spacings, but of the distance between B-scans only where there is one."""
-    pitch_matters = geometry.scan_pattern in (None, "raster")
     unexplained = [
         1.0 if axis in geometry.told else value for axis, value in enumerate(volume.spacing_mm)
     ]
-    return spacing_warnings(unexplained, volume.shape[0] if pitch_matters else 1)
+    return spacing_warnings(unexplained, volume.shape[0], geometry.scan_pattern)
 
 
 def _as_bscans(

@@ -46,7 +46,8 @@ def frames_of_fragments(file: DicomFile, frames: int) -> tuple[list[bytes], int]
             for offset, fragment in zip(offsets, fragments, strict=True)
             if starts_frame(fragment, file.syntax)
         ]
-    chosen = [index for index, offset in enumerate(offsets) if offset in set(starts)]
+    firsts = set(starts)
+    chosen = [index for index, offset in enumerate(offsets) if offset in firsts]
     sound = len(chosen) == len(starts) and sorted(starts) == starts and chosen[:1] == [0]
     if not sound or len(chosen) != frames:
         return [], len(chosen) if sound else len(fragments)

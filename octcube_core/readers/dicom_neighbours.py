@@ -68,7 +68,7 @@ def _files_in(folder: Path, but: Path) -> Iterator[Path]:
 
 def _same_export(path: Path) -> Iterator[Path]:
     """Files in the folders beside that of a file, and in the one above."""
-    above = path.parent.parent
+    above = path.absolute().parent.parent
     yield from _files_in(above, path)
     try:
         with os.scandir(above) as found:

@@ -6,7 +6,6 @@ decodes frames whose number and size have been checked before.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from octcube_core.readers.dicom_elements import PIXEL_DATA
 from octcube_core.readers.dicom_file import DicomFile
 from octcube_core.readers.dicom_fragments import frames_of_fragments, pixel_bytes
 from octcube_core.readers.failures import MEMORY_MAP_BYTES, check_volume_bytes
+from octcube_core.readers.quiet import quiet_warnings
 
 _MOST_FRAMES = 100_000
 _MOST_FRAME_SAMPLES = 64 * 1024**2  # the widest fundus images have 20 million pixels of 3 colours
@@ -246,8 +246,7 @@ def _decoded(file: DicomFile, layout: Layout, data: bytes) -> NDArray[Any]:
     dataset.set_original_encoding(file.encoding.implicit, file.encoding.little)
     shape = (layout.frames, layout.rows, layout.columns)
     values: NDArray[Any] | None = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_warnings():
         for index, (frame, _) in enumerate(get_decoder(syntax).iter_array(dataset)):
             if frame.shape[:2] != shape[1:] or index >= layout.frames:
                 raise _wrong_count(file, layout, index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from octcube_core.readers.dicom_private import GROUP
 from octcube_core.readers.failures import reading
+from octcube_core.readers.quiet import quiet_warnings
 
 _SIMPLE_VR = frozenset(
     {"AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"}
@@ -41,8 +41,7 @@ def quiet() -> Iterator[None]:
     """Silence pydicom's warnings and log, which quote values and so may tell a patient's name."""
     before = _QUIET.set(True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_warnings():
             yield
     finally:
         _QUIET.reset(before)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from octcube_core.errors import ExamReadError, OCTCubeError
-from octcube_core.exam import Spacing
+from octcube_core.exam import ScanPattern, Spacing
 
 NO_SPACING = "The file states no voxel spacing; sizes are shown in pixels."
 COLOURED_BSCANS = "The B-scans are coloured; they are shown by their luminance."
@@ -86,17 +86,20 @@ def check_volume_bytes(
         )
 
 
-def spacing_warnings(spacing: Sequence[Spacing], bscans: int) -> tuple[str, ...]:
+def spacing_warnings(
+    spacing: Sequence[Spacing], bscans: int, pattern: ScanPattern | None = None
+) -> tuple[str, ...]:
     """Sentence about unknown spacings (bscan, depth, width), or nothing when all are known.
 
-    A single B-scan needs no distance to the next one.
+    A single B-scan has no distance to the next one, and neither have those of radial and circle scans.
     """
+    apart = bscans > 1 and pattern in ("raster", None)
     if all(value is None for value in spacing):
         return (NO_SPACING,)
     unknown = [
         name
         for axis, (name, value) in enumerate(zip(_AXIS_SPACINGS, spacing, strict=True))
-        if value is None and not (axis == 0 and bscans == 1)
+        if value is None and not (axis == 0 and not apart)
     ]
     if not unknown:
         return ()

@@ -74,7 +74,11 @@ class FolderMeta:
 
     def spacing_warnings(self, bscans: int) -> tuple[str, ...]:
         """Sentence about unknown spacings, unless `warnings` says already why they are."""
-        return () if self.doubted_spacing else spacing_warnings(self.spacing_mm, bscans)
+        return (
+            ()
+            if self.doubted_spacing
+            else spacing_warnings(self.spacing_mm, bscans, self.scan_pattern)
+        )
 
     def enface_spacing_mm(self, modality: Modality) -> tuple[Spacing, Spacing]:
         """Pixel distance along (rows, columns) of an en-face image in mm."""

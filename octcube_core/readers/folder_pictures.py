@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from octcube_core.readers.folder_meta import MODALITIES
+from octcube_core.readers.quiet import quiet_warnings
 from octcube_core.readers.tiff_directories import check_directories
 
 _OUR_RESULTS = {"saliency.ome.tif", "montage.png"}  # beside scores.json
@@ -55,9 +55,8 @@ def sort_pictures(
     left = [file for file in pictures if file not in owned and file not in fundus]
     stacks = [file for file in left if file in volumes]
     if not left and [file.stem.lower() for file in fundus] == ["oct"]:
-        return SortedPictures(
-            bscans=fundus
-        )  # with no other B-scan it is one, not a projection of them
+        # With no other B-scan it is one, not a projection of them.
+        return SortedPictures(bscans=fundus)
     single = [file for file in left if file not in set(stacks)]
     # One stack among many images is a mistake for the folder's reader to name; one image beside stacks is a preview.
     # Beside an XML export, images that it does not name are strays of it, not a scan of their own.
@@ -71,8 +70,7 @@ def is_stack(file: Path) -> bool:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), Image.open(file) as image:
             described = str(getattr(image, "tag_v2", {}).get(_IMAGE_DESCRIPTION, ""))
             if described.startswith("ImageJ=") and _IMAGEJ_STACK.search(described):
                 return True
@@ -90,9 +88,8 @@ def _is_stack_to_tifffile(file: Path) -> bool:
 
     try:
         with file.open("rb") as opened:
-            check_directories(
-                file, opened, file.stat().st_size
-            )  # tifffile follows links in circles
+            # tifffile follows links in circles.
+            check_directories(file, opened, file.stat().st_size)
         with tifffile.TiffFile(file) as tiff:
             return len(tiff.pages) > 1
     except Exception:

@@ -99,11 +99,6 @@ def entries(path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[ExamEntry
     yield from listed
 
 
-def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
-    """Read the first OCT series of an E2E file."""
-    return next(entries(path, options)).produce()
-
-
 def _group(e2e: E2EFile) -> list[_Series]:
     """Series in the order of the file; what is said of a patient is said of all his series."""
     series: dict[tuple[int, int, int], _Series] = {}
@@ -263,6 +258,7 @@ def _in_pixels(
     degrees = int(stated["degrees"])
     if (int(stated["rows"]), int(stated["columns"])) != shape or not 1 <= degrees <= 150:
         return None
+    # The centre of the picture is pixel n / 2, as for .vol files and in eyepy (see `heyex_locations`).
     start, end = (np.array(shape) * (0.5 + ends / degrees) for ends in (lines.start, lines.end))
     return ScanLines(start, end)
 

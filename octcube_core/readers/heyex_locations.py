@@ -119,9 +119,8 @@ class ScanLines:
         lines = []
         for start, centre in zip(self.start, self.end, strict=True):
             radius = np.hypot(*(start - centre))
-            angle = (
-                np.arctan2(*(start - centre)) + turn
-            )  # rows grow downwards, so this is clockwise
+            # Rows grow downwards, so this is clockwise.
+            angle = np.arctan2(*(start - centre)) + turn
             lines.append(
                 (centre + radius * np.stack((np.sin(angle), np.cos(angle)), axis=1)) / scale
             )

@@ -93,8 +93,8 @@ def _exam(
         plausible_mm(header["fundus_row_mm"], *FUNDUS_MM),
         plausible_mm(header["fundus_column_mm"], *FUNDUS_MM),
     )
-    apart = pattern in ("raster", None) and not geometry.warnings
-    warnings = (*spacing_warnings(spacing, bscans if apart else 1), *geometry.warnings)
+    bscans_apart = 1 if geometry.warnings else bscans  # which say it already
+    warnings = (*spacing_warnings(spacing, bscans_apart, pattern), *geometry.warnings)
     enface = () if fundus is None else (EnFaceImage(fundus, "IR", scale),)
     locations = None
     rows_mm, columns_mm = scale

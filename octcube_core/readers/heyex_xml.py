@@ -96,11 +96,6 @@ def entries(path: Path, options: ReadOptions = NO_OPTIONS) -> Iterator[ExamEntry
             yield _entry(path, patient, series, number if len(found) > 1 else None)
 
 
-def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
-    """Read the first OCT series of an XML export."""
-    return next(entries(path, options)).produce()
-
-
 def _entry(path: Path, patient: Element, series: Element, number: int | None) -> ExamEntry:
     bscans = _images(series, "OCT")
     laterality = _laterality(series)
@@ -146,8 +141,8 @@ def _read_series(path: Path, patient: Element, series: Element) -> Exam:
         geometry = scan_geometry(lines, pattern, None, width_mm)
         pattern = geometry.pattern
         volume = OCTVolume(voxels, (geometry.between_mm, axial, lateral))
-        apart = pattern in ("raster", None) and not geometry.warnings
-        warnings += spacing_warnings(volume.spacing_mm, len(images) if apart else 1)
+        bscans_apart = 1 if geometry.warnings else len(images)  # which say it already
+        warnings += spacing_warnings(volume.spacing_mm, bscans_apart, pattern)
         warnings += geometry.warnings
         enface = tuple(_read_fundus(path, image) for image in _images(series, "LOCALIZER"))
         locations = None

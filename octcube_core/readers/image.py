@@ -7,13 +7,10 @@ every chunk and raises on missing rows. Pillow reads 16-bit grey as it is; it re
 from __future__ import annotations
 
 import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -30,13 +27,13 @@ from octcube_core.readers.failures import (
 )
 from octcube_core.readers.intensity import display_intensities, luminance, shown_range
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.quiet import quiet_warnings
 from octcube_core.readers.tiff_directories import check_directories, check_strips
 
 _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _WIDE = {"I": "int32", "F": "float32"}
 _MAX_FILE_BYTES = 512 * 1024**2  # above any picture of the size that Pillow agrees to open
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FILTERS = Lock()  # of warnings, which all threads of a process share
 _BLOCK, _MIDDLE_GREY = 8, 128  # of a JPEG
 _PNG_ROOM = 64 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -89,8 +86,11 @@ def read_header(path: Path, content: bytes | None = None) -> ImageHeader:
             raise _too_large(path)
         return header
     with reading(path, "an image"):
-        if content is not None and content.startswith(_TIFF):
-            check_directories(path, BytesIO(content), len(content))
+        with path.open("rb") if content is None else BytesIO(content) as opened:
+            if opened.read(4) in _TIFF:
+                check_directories(
+                    path, opened, path.stat().st_size if content is None else len(content)
+                )
         image, frames = _open(path, content)
         with image:
             if frames > 1:
@@ -105,7 +105,7 @@ def read_header(path: Path, content: bytes | None = None) -> ImageHeader:
 def _open(path: Path, content: bytes | None) -> tuple[Image.Image, int]:
     """A picture that is not decoded yet, and the number of its frames."""
     try:
-        with _silence():
+        with quiet_warnings():  # of damaged tags that carry no pixels
             image = Image.open(path if content is None else BytesIO(content))
             frames = getattr(image, "n_frames", 1)
     except Image.DecompressionBombError:
@@ -122,7 +122,7 @@ def read_pixels(path: Path, content: bytes | None = None) -> NDArray[Any]:
         mode = _READ_AS.get(image.mode)
         if image.format == "TIFF":
             check_strips(path, image, path.stat().st_size if content is None else len(content))
-        with _silence() if image.format == "TIFF" else nullcontext():
+        with quiet_warnings() if image.format == "TIFF" else nullcontext():
             pixels = np.asarray(image.convert(mode) if mode else image)
         if image.format == "JPEG":
             _check_whole_jpeg(path, pixels)
@@ -137,14 +137,6 @@ def _check_whole_jpeg(path: Path, pixels: NDArray[Any]) -> None:
         raise ExamReadError(
             f"{path.name} is truncated or damaged: a part of its JPEG data is missing; export or copy it again."
         )
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Mute Pillow's warnings of damaged tags that carry no pixels."""
-    with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def decode_grey(path: Path, content: bytes, header: ImageHeader, out: NDArray[Any]) -> bool:

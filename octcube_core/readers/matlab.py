@@ -75,9 +75,8 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
         return Exam(volume, pictures, source=path, format="MATLAB", warnings=notes)
     geometry = heidelberg.geometry
     pattern = geometry.pattern
-    apart = pattern in ("raster", None) and not geometry.warnings
     notes = (
-        *spacing_warnings(volume.spacing_mm, len(voxels) if apart else 1),
+        *spacing_warnings(volume.spacing_mm, 1 if geometry.warnings else len(voxels), pattern),
         *geometry.warnings,
     )
     locations, doubts = heidelberg.places(volume.shape, pictures)

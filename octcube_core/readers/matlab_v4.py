@@ -15,7 +15,7 @@ from octcube_core.errors import ExamReadError
 from octcube_core.readers import mapped
 
 _DTYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
-_NUMBERS, _TEXT = 0, 1
+_TEXT = 1
 _MAX_NAME = 1024
 _MAX_FACT = 8192
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from octcube_core.errors import ExamReadError
 
 
-def optional_library(name: str, path: Path, extra: str = "formats") -> ModuleType:
+def optional_library(name: str, path: Path) -> ModuleType:
     """Import a library, or say which extra of this package brings it.
 
     Raises
@@ -21,5 +21,5 @@ def optional_library(name: str, path: Path, extra: str = "formats") -> ModuleTyp
         return importlib.import_module(name)
     except ImportError:
         raise ExamReadError(
-            f"{path.name} needs the library {name}, which is not installed; run: pip install 'napari-octcube[{extra}]'."
+            f"{path.name} needs the library {name}, which is not installed; run: pip install 'napari-octcube[formats]'."
         ) from None

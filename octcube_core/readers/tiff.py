@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,9 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
             values, stack_axis, coloured = _as_stack(path, *_values(path, tiff, series[0]))
             bits = significant_bits(xml) if xml else series[0].keyframe.bitspersample
             spacing, doubts = plausible_spacing(
-                volume_spacing(tiff_spacing(tiff, stack_axis), options.axes)
+                volume_spacing(
+                    tiff_spacing(tiff, stack_axis)[0 if stack_axis else 1 :], options.axes
+                )
             )
             pictures = [_picture(path, tiff, series[index]) for index in stated.images]
         if complaints:
@@ -79,7 +82,9 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
         volume = OCTVolume(voxels, spacing, black_white)
     known = any(value is not None for value in volume.spacing_mm)
     said = not known and (stated.meta.doubted_spacing or bool(doubts))
-    unknown = () if said else spacing_warnings(volume.spacing_mm, len(voxels))
+    unknown = (
+        () if said else spacing_warnings(volume.spacing_mm, len(voxels), stated.meta.scan_pattern)
+    )
     if known or stated.meta.doubted_spacing:
         doubts = ()
     notes = (*stated.warnings, *doubts, *unknown)
@@ -98,9 +103,12 @@ def _damaged(path: Path) -> ExamReadError:
 def _complaints() -> Iterator[list[str]]:
     """Faults that tifffile logs instead of raising: it goes on with fewer or black pages."""
     logged: list[str] = []
+    reader = threading.get_ident()
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.thread != reader:
+                return  # of a file that another thread reads
             message = record.getMessage()
             tag = _TAG.search(message)
             private = tag is not None and int(tag[1]) >= _FIRST_PRIVATE_TAG

@@ -58,14 +58,18 @@ def _check_jpeg(path: Path, data: bytes, samples: int) -> None:
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker, length = data[position + 1], struct.unpack_from(">H", data, position + 2)[0]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
         if marker in _FRAME_MARKERS:
             rows, columns = struct.unpack_from(">HH", data, position + 5)
             if rows * columns > max(_ORDINARY_BYTES, _LARGEST_TILE * samples):
                 raise _too_large(path)
             return
         if marker == 0xDA:
-            return
+            break
         position += length + 2
+    raise ValueError("no frame header")
 
 
 def _check_jpeg_2000(path: Path, data: bytes, samples: int) -> None:

@@ -54,14 +54,8 @@ _PATTERNS: dict[int, ScanPattern] = {
     10: "circle",
     11: "line",  # two times five that cross
 }
-_STRAIGHT = (
-    0,
-    2,
-    3,
-    6,
-    7,
-    8,
-)  # scans whose B-scans are known to be as long as the file's width in mm
+# Scans whose B-scans are known to be as long as the file's width in mm.
+_STRAIGHT = (0, 2, 3, 6, 7, 8)
 _EYES: dict[int, Laterality] = {0: "OD", 1: "OS"}
 _ANTERIOR = (4, 15)  # fixations: centre of the cornea, external
 
@@ -105,7 +99,7 @@ def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
             source=path,
             format="Topcon",
             warnings=(
-                *spacing_warnings(spacing, voxels.shape[0]),
+                *spacing_warnings(spacing, voxels.shape[0], _PATTERNS.get(mode)),
                 *_scan_warnings(parameters, mode),
                 *picture_warnings,
                 *place_warnings,

@@ -6,12 +6,12 @@ images by UID. Series Number counts them in the order of the exam, the volume be
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from octcube_core.exam import Exam
+from octcube_core.readers.quiet import quiet_warnings
 from octcube_core.writers.dicom_enface import enface_dataset
 from octcube_core.writers.dicom_header import Visit, as_date
 from octcube_core.writers.dicom_oct import oct_dataset
@@ -41,8 +41,7 @@ def write_dicom(
     """
     visit = Visit.of(exam, keep_identity)
     scaled = False
-    with new_folder(out) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values, so a patient's name
+    with new_folder(out) as folder, quiet_warnings():  # pydicom's quote values, so a patient's name
         names = _names(exam)
         enface = []
         for number, (image, name) in enumerate(zip(exam.enface, names, strict=True), 2):

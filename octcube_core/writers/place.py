@@ -30,8 +30,8 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise _not_writable(out, error) from None
     with (
         _one_interrupt() as interrupts,
-        result_folder(out) as folder,
         _writing(out),
+        result_folder(out) as folder,
         interrupts.none_after_an_error(),
     ):
         yield folder

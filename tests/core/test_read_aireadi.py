@@ -8,7 +8,7 @@ import pytest
 from aireadi_files import DataSet
 
 from octcube_core.errors import ExamReadError, InputError
-from octcube_core.readers import aireadi, find_exams, read_exam, read_exams
+from octcube_core.readers import find_exams, read_exam, read_exams
 
 
 @pytest.fixture
@@ -53,9 +53,6 @@ def test_one_file_alone_finds_the_same_photographs(data_set):
     data_set.photograph("1001", "R", "faf", grey=91)
     data_set.write()
     assert greys(read_exam(scan)) == {"IR": 11, "FAF": 91}
-    photographs, modalities = aireadi.photographs_of(scan)
-    assert [modalities[path] for path in photographs] == ["IR", "FAF"]
-    assert aireadi.photographs_of(data_set.root.parent / "scan.dcm") is None
 
 
 def test_a_folder_inside_lists_its_own_part(data_set, monkeypatch):

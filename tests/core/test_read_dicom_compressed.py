@@ -11,6 +11,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
 
 from octcube_core.readers import read_exam
+from octcube_core.readers.dicom_codestream import claimed_size
 from tests.fuzz.memory import peak_bytes
 
 MB = 1024**2
@@ -109,3 +110,9 @@ def test_missing_fragment(tmp_path):
     frames = list(generate_frames(dataset.PixelData, number_of_frames=4))
     dataset.PixelData = encapsulate(frames[:3])
     refuse(save(dataset, tmp_path / "scan.dcm"), "states 4 frames .* but holds 3")
+
+
+def test_bytes_of_jpeg_2000_inside_other_data_mean_nothing():
+    frame_header = b"\xff\xf7" + struct.pack(">HBHHB", 11, 8, 40, 48, 1) + b"\x01\x11\x00"
+    data = b"\xff\xd8" + frame_header + b"\xff\xda\x00\x08" + b"\xff\x4f\xff\x51" + bytes(60)
+    assert claimed_size(data, uid.JPEGLSLossless) == (40, 48, 1)

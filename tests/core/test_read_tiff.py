@@ -333,3 +333,12 @@ def test_axes_of_one_sample(write, shape):
     values = np.ones(shape, np.uint8)
     exam = read_exam(write(values, ome=True, photometric="minisblack", metadata=OME))
     assert exam.volume.shape == shape
+
+
+def test_one_page_of_other_axes_keeps_each_spacing_with_its_axis(write):
+    metadata = {"axes": "YX", "PhysicalSizeX": 12.0, "PhysicalSizeY": 4.0}
+    path = write(VOXELS[0], name="page.ome.tif", ome=True, metadata=metadata)
+    assert read_exam(path).volume.spacing_mm == (None, 0.004, 0.012)
+    exam = read_exam(path, axes="zxy")
+    assert exam.volume.shape == (1, 30, 20)
+    assert exam.volume.spacing_mm == (None, 0.012, 0.004)
