@@ -16,19 +16,12 @@ from typing import TypeVar
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Laterality, Modality
 from octcube_core.readers.failures import reading
+from octcube_core.readers.folder_meta import EYES
 
 _Row = TypeVar("_Row")
 _NAMES = ("manifest.tsv", "manifest.csv")
 _MAX_BYTES = 512 * 1024**2  # version 3 takes 27 MB
 _UNKNOWN = {"", "nan", "none", "n/a", "na", "null", "not reported", "varies by frame"}
-_EYES: dict[str, Laterality] = {
-    "r": "OD",
-    "right": "OD",
-    "od": "OD",
-    "l": "OS",
-    "left": "OS",
-    "os": "OS",
-}
 _IMAGING: dict[str, Modality] = {
     "infrared": "IR",
     "autofluorescence": "FAF",
@@ -150,7 +143,7 @@ def oct_rows(root: Path, folder: str, below: str = "") -> Iterator[OCTRow]:
             root,
             where,
             row("participant"),
-            _EYES.get(row("eye").lower()),
+            EYES.get(row("eye").lower()),
             sys.intern(device) or None,
             _shape(row("frames"), row("height"), row("width")),
             row("reference_uid"),
@@ -191,7 +184,7 @@ def photographs(root: Path, folder: str, people: Container[str]) -> Iterator[Pho
             root,
             where,
             participant,
-            _EYES.get(row("eye").lower()),
+            EYES.get(row("eye").lower()),
             stated or in_folder,
             row("uid"),
             "macula" in row("region").lower(),

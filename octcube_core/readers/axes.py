@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Spacing
-from octcube_core.readers.heyex_locations import AXIAL_MM, BETWEEN_MM, LATERAL_MM
 from octcube_core.readers.options import AXES
 
 
@@ -67,21 +66,3 @@ def volume_spacing(
         order = order.replace("z", "")
     along = dict(zip(order, spacing, strict=True))
     return along.get("z"), along["y"], along["x"]
-
-
-def plausible_spacing(
-    spacing: tuple[Spacing, Spacing, Spacing],
-) -> tuple[tuple[Spacing, Spacing, Spacing], tuple[str, ...]]:
-    """Spacings of which each may be one of an OCT scan; else all are unknown, with a sentence that says so.
-
-    Files of general formats state millimetres where micrometres or pixels were meant.
-    """
-    ranges = (BETWEEN_MM, AXIAL_MM, LATERAL_MM)
-    for value, (low, high) in zip(spacing, ranges, strict=True):
-        if value is not None and not low <= value <= high:
-            sizes = " x ".join("?" if size is None else f"{size:.4g}" for size in spacing)
-            return (None, None, None), (
-                f"The file states a voxel of {sizes} mm (B-scan, depth, width), which no OCT has; sizes are shown in "
-                "pixels.",
-            )
-    return spacing, ()

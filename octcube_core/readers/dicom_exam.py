@@ -40,8 +40,8 @@ from octcube_core.readers.dicom_private import (
 )
 from octcube_core.readers.dicom_values import has_private
 from octcube_core.readers.failures import COLOURED_BSCANS, spacing_warnings
-from octcube_core.readers.heyex_locations import FUNDUS_MM, plausible_mm
 from octcube_core.readers.intensity import display_intensities, luminance
+from octcube_core.readers.plausible import FUNDUS_MM, plausible_mm
 
 UNREADABLE_FUNDUS = "A fundus image of the exam is damaged or of an unknown kind; it is left out."
 FUNDUS_IMPLAUSIBLE = "A fundus image states a pixel spacing that none can have; it is left unknown."

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from octcube_core.exam import ScanPattern, Spacing
-from octcube_core.readers.axes import plausible_spacing
 from octcube_core.readers.dicom_elements import (
     BETWEEN_SLICES,
     IMAGE_ORIENTATION,
@@ -30,6 +29,7 @@ from octcube_core.readers.dicom_elements import (
 )
 from octcube_core.readers.dicom_file import OPT, DicomFile
 from octcube_core.readers.dicom_values import stated_items, stated_numbers, stated_text
+from octcube_core.readers.plausible import plausible_spacing
 
 UNEVEN_SPACING = "The frames state different pixel spacings; their common spacing is unknown."
 UNEVEN_PLANES = "The B-scans are not evenly apart; the distance between B-scans is left unknown."

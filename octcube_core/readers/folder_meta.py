@@ -35,15 +35,14 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import BScanLocations, Laterality, Modality, ScanPattern, Spacing
-from octcube_core.readers.axes import plausible_spacing
 from octcube_core.readers.failures import reading, spacing_warnings
-from octcube_core.readers.heyex_locations import BETWEEN_MM, FUNDUS_MM
+from octcube_core.readers.plausible import BETWEEN_MM, FUNDUS_MM, plausible_spacing
 
 META_FILE = "meta.json"
 _MAX_META_BYTES = 32 * 1024**2
 MODALITIES: dict[str, Modality] = {name.lower(): name for name in get_args(Modality)}
 
-_LATERALITY: dict[str, Laterality] = {
+EYES: dict[str, Laterality] = {
     "od": "OD",
     "r": "OD",
     "right": "OD",
@@ -214,7 +213,7 @@ class _Entries:
         value = self.stated.get("laterality")
         if value is None:
             return None
-        eye = _LATERALITY.get(value.strip().lower()) if isinstance(value, str) else None
+        eye = EYES.get(value.strip().lower()) if isinstance(value, str) else None
         if eye is None:
             raise self.wrong(
                 "laterality", "OD, R or right for the right eye, OS, L or left for the left"

@@ -47,14 +47,9 @@ from octcube_core.readers.heyex_e2e_records import (
     WANTED,
 )
 from octcube_core.readers.heyex_intensity import e2e_grey_levels
-from octcube_core.readers.heyex_locations import (
-    AXIAL_MM,
-    NO_DIRECTION,
-    NO_PLACES,
-    ScanLines,
-    plausible_mm,
-)
+from octcube_core.readers.heyex_locations import NO_DIRECTION, NO_PLACES, ScanLines
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import AXIAL_MM, plausible_mm
 
 NO_LATERAL = (
     "E2E files state widths in degrees, not in millimetres: the lateral spacing and the distance between B-scans are "

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octcube_core.exam import Laterality, ScanPattern, Spacing
+from octcube_core.readers.plausible import BETWEEN_MM, plausible_mm
 
 _FAR_MM = 100.0  # no place on a fundus image; a damaged number
 _PARALLEL = 0.02  # rad
@@ -224,15 +225,3 @@ def _pattern_warning(stated: ScanPattern, seen: ScanPattern | None) -> str:
 
 def _agree(one: float, other: float) -> bool:
     return abs(one - other) < _AGREE * max(one, other)
-
-
-def plausible_mm(value: float, low: float, high: float) -> float | None:
-    """A spacing as stored, or None if no device has such a one: a damaged number is no spacing."""
-    return float(value) if np.isfinite(value) and low <= value <= high else None
-
-
-# Wide enough for volumes that were shrunk, narrow enough for micrometres or pixels that pass for millimetres.
-AXIAL_MM = (0.0001, 0.5)
-LATERAL_MM = (0.0001, 2.0)
-BETWEEN_MM = (0.0001, 5.0)
-FUNDUS_MM = (0.0001, 2.0)

@@ -17,18 +17,10 @@ from octcube_core.exam import BScanLocations, EnFaceImage, Exam, OCTVolume
 from octcube_core.readers.entry import ExamEntry
 from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
 from octcube_core.readers.heyex_intensity import BLOCK, convert_block
-from octcube_core.readers.heyex_locations import (
-    AXIAL_MM,
-    FUNDUS_MM,
-    LATERAL_MM,
-    NO_DIRECTION,
-    NO_PLACES,
-    ScanLines,
-    plausible_mm,
-    scan_geometry,
-)
+from octcube_core.readers.heyex_locations import NO_DIRECTION, NO_PLACES, ScanLines, scan_geometry
 from octcube_core.readers.heyex_vol_header import FILE_HEADER, VolLayout, read_layout
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import AXIAL_MM, FUNDUS_MM, LATERAL_MM, plausible_mm
 
 _DEVICE = "Heidelberg Engineering"
 _MAX_THREADS = 4  # beyond this, memory is the limit

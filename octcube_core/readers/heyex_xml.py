@@ -32,21 +32,13 @@ from octcube_core.readers.failures import (
     reading,
     spacing_warnings,
 )
-from octcube_core.readers.heyex_locations import (
-    AXIAL_MM,
-    FUNDUS_MM,
-    LATERAL_MM,
-    NO_DIRECTION,
-    NO_PLACES,
-    ScanLines,
-    plausible_mm,
-    scan_geometry,
-)
+from octcube_core.readers.heyex_locations import NO_DIRECTION, NO_PLACES, ScanLines, scan_geometry
 from octcube_core.readers.heyex_xml_pictures import picture, read_stack
 from octcube_core.readers.heyex_xml_tree import read_tree
 from octcube_core.readers.image import read_header, read_pixels
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import AXIAL_MM, FUNDUS_MM, LATERAL_MM, plausible_mm
 
 _PATTERNS: dict[str, ScanPattern] = {
     "volume": "raster",

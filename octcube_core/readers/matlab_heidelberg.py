@@ -22,17 +22,14 @@ from octcube_core.exam import (
 )
 from octcube_core.readers.heyex_intensity import grey_levels
 from octcube_core.readers.heyex_locations import (
-    AXIAL_MM,
-    FUNDUS_MM,
-    LATERAL_MM,
     NO_DIRECTION,
     NO_PLACES,
     ScanGeometry,
     ScanLines,
-    plausible_mm,
     scan_geometry,
 )
 from octcube_core.readers.intensity import display_intensities
+from octcube_core.readers.plausible import AXIAL_MM, FUNDUS_MM, LATERAL_MM, plausible_mm
 
 KEYS = (
     *("ScaleX", "ScaleZ", "Distance", "SizeX", "SizeZ", "NumBScans", "ScanPattern"),

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.readers import mapped
-from octcube_core.readers.axes import plausible_spacing, stated_spacing, volume_spacing, volume_view
+from octcube_core.readers.axes import stated_spacing, volume_spacing, volume_view
 from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
 from octcube_core.readers.inflate import Inflater
 from octcube_core.readers.intensity import display_intensities
 from octcube_core.readers.metaimage_header import MetaImageHeader, read_header
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import plausible_spacing
 
 
 def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume, Spacing
 from octcube_core.readers import mapped
-from octcube_core.readers.axes import plausible_spacing, stated_spacing, volume_spacing, volume_view
+from octcube_core.readers.axes import stated_spacing, volume_spacing, volume_view
 from octcube_core.readers.failures import check_volume_bytes, reading, spacing_warnings
 from octcube_core.readers.inflate import GZIP, Inflater
 from octcube_core.readers.intensity import display_intensities
 from octcube_core.readers.optional import optional_library
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import plausible_spacing
 
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _MAX_OFFSET = 64 * 1024**2  # room for extensions between header and voxels

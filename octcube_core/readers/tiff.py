@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.readers import mapped
-from octcube_core.readers.axes import plausible_spacing, volume_spacing, volume_view
+from octcube_core.readers.axes import volume_spacing, volume_view
 from octcube_core.readers.failures import (
     COLOURED_BSCANS,
     check_volume_bytes,
@@ -31,6 +31,7 @@ from octcube_core.readers.failures import (
 from octcube_core.readers.intensity import display_intensities, luminance
 from octcube_core.readers.ome_exam import OmeExam, check_ome, ome_exam, significant_bits
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
+from octcube_core.readers.plausible import plausible_spacing
 from octcube_core.readers.tiff_directories import check_directories
 from octcube_core.readers.tiff_photometric import photometric
 from octcube_core.readers.tiff_segments import check_segments

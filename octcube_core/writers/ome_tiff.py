@@ -19,12 +19,11 @@ import tifffile
 from octcube_core import __version__
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam, Spacing
+from octcube_core.readers.ome_exam import KEY, NAMESPACE
 from octcube_core.writers.facts import SYNTHETIC_EYE, exam_facts, is_synthetic
 from octcube_core.writers.place import new_file
 from octcube_core.writers.read_back import differences
 
-NAMESPACE = "napari-octcube/exam"
-KEY = "exam"
 _SUFFIXES = (".ome.tif", ".ome.tiff")
 _UM_PER_MM = 1000.0
 _BIG_BYTES = 2**31  # a classic TIFF ends at 4 GiB; compression may make data larger

@@ -8,7 +8,8 @@ import tifffile
 
 from octcube_core.errors import ExamReadError, InputError
 from octcube_core.readers import read_exam
-from octcube_core.readers.axes import plausible_spacing, stated_spacing, volume_spacing, volume_view
+from octcube_core.readers.axes import stated_spacing, volume_spacing, volume_view
+from octcube_core.readers.plausible import plausible_spacing
 
 VOXELS = np.random.default_rng(5).integers(0, 256, (3, 8, 10), dtype=np.uint8)
 FILE = Path("scan.npy")
