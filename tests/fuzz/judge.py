@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from octcube_core.errors import ExamReadError, InputError
+from octcube_core.errors import ExamReadError, InputError, printable
 from octcube_core.exam import Exam
 from octcube_core.export import exam_facts
 from octcube_core.readers import ExamEntry, read_exam, read_exams
@@ -140,7 +140,7 @@ def _about_error(name: str, error: BaseException, case: Case) -> Iterator[Proble
         yield "other exception", f"{type(error).__name__}: {message}"[:LONGEST]
         return
     yield from _about_sentence(message)
-    if name not in message and not _names_a_file(message, case.opened):
+    if printable(name) not in message and not _names_a_file(message, case.opened):
         yield "message without a file", message[:LONGEST]
     if "does not fit into this computer" in message:
         yield "memory", message[:LONGEST]
