@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octcube_core.checkpoints.card import SALIENCY_METHODS
-from octcube_core.cli.arguments import add_exam, add_runtime
+from octcube_core.cli.arguments import add_exam, add_runtime, read_chosen
 from octcube_core.cli.output import progress
 
 
@@ -30,11 +30,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
     # Before the model is loaded: a folder that cannot be written to must not cost minutes.
     with result_folder(arguments.out) as folder, progress() as on_progress:
         on_progress("Reading the exam", 0.0)
-        from octcube_core.readers import read_exam
-
-        exam = read_exam(
-            arguments.path, axes=arguments.axes, shape=arguments.shape, exam=arguments.exam
-        )
+        exam = read_chosen(arguments)
         on_progress("Loading the model", 0.0)
         from octcube_core.analysis import analyze
         from octcube_core.checkpoints import load_model

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from octcube_core.exam import Exam
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -23,6 +27,15 @@ def add_exam(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--shape", type=shape, metavar="BxDxW", help="B-scans x depth x width of a raw file"
+    )
+
+
+def read_chosen(arguments: argparse.Namespace) -> Exam:
+    """Read the exam that `add_exam`'s arguments choose."""
+    from octcube_core.readers import read_exam
+
+    return read_exam(
+        arguments.path, axes=arguments.axes, shape=arguments.shape, exam=arguments.exam
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from octcube_core.cli.arguments import add_exam
+from octcube_core.cli.arguments import add_exam, read_chosen
 
 
 def add(commands: Any) -> None:
@@ -41,18 +41,14 @@ def _export(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from octcube_core.readers import read_exam
     from octcube_core.writers import write_exam
 
     # The name of the source may tell the patient's, so that it is no default.
     out = arguments.out or Path(
         "exam.ome.tif" if arguments.to == "ome-tiff" else f"exam-{arguments.to}"
     )
-    exam = read_exam(
-        arguments.path, axes=arguments.axes, shape=arguments.shape, exam=arguments.exam
-    )
     notes = write_exam(
-        exam,
+        read_chosen(arguments),
         out,
         arguments.to,
         keep_identity=arguments.keep_identity,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octcube_core.cli.output import print_columns, print_json, print_lines
-from octcube_core.readers.formats import ALL_FORMATS, Format
+
+if TYPE_CHECKING:
+    from octcube_core.readers.formats import Format
 
 AXIS_LETTERS = {"z": "B-scan", "y": "depth", "x": "width"}
 
@@ -20,6 +22,8 @@ def add(commands: Any) -> None:
 
 
 def _formats(arguments: argparse.Namespace) -> None:
+    from octcube_core.readers.formats import ALL_FORMATS
+
     facts = [_facts(entry) for entry in ALL_FORMATS]
     if arguments.json:
         print_json({"axes": AXIS_LETTERS, "formats": facts})

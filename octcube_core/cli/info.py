@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from octcube_core.cli.arguments import add_exam
 from octcube_core.cli.output import print_columns, print_json, print_lines, print_table, progress
 from octcube_core.errors import ExamReadError, OCTCubeError
-from octcube_core.readers.entry import ExamEntry, unreadable
 
 if TYPE_CHECKING:
     from octcube_core.exam import Exam
+    from octcube_core.readers.entry import ExamEntry
 
 UNKNOWN = "unknown"
 
@@ -61,6 +61,8 @@ def _to_the_end(found: Iterator[ExamEntry], path: Path) -> Iterator[ExamEntry]:
     except ExamReadError as error:
         if not any_listed:
             raise
+        from octcube_core.readers.entry import unreadable
+
         yield unreadable(path, error)
 
 

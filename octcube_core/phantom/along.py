@@ -14,6 +14,7 @@ from octcube_core.phantom.render import (
     EDGE,
     REACH,
     Device,
+    LesionMasks,
     Masks,
     Voxels,
     acquire,
@@ -41,23 +42,17 @@ def render_along(
     seen = sampled.retina(retina)
     step = DEPTH_UM / depth
     light = layered(seen, device, depth, step)
-    masks: Masks = {}
-
-    def mask_of(disease: str) -> NDArray[np.bool_]:
-        return masks.setdefault(disease, np.zeros(light.shape, bool))
-
+    masks = LesionMasks(light.shape)
     for blob in lesions.blobs:
         centre_um = blob_centre_um(retina, blob)
         if centre_um is not None:
-            _cut_blob(light, seen, blob, centre_um, step, mask_of(blob.disease))
+            _cut_blob(light, seen, blob, centre_um, step, masks.of(blob.disease))
     for region in lesions.regions:
         cut = sampled.region(region, retina)
         top, bottom = cut.top(seen) / step, cut.bottom(seen) / step
-        fill(mask_of(cut.disease), top, bottom, cut.where)
+        fill(masks.of(cut.disease), top, bottom, cut.where)
     voxels = acquire(light, seen, device, rng)
-    return voxels, {
-        name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()
-    }
+    return voxels, masks.as_bscans()
 
 
 class _Sampling:

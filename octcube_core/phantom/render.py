@@ -53,26 +53,39 @@ class Device:
         )
 
 
+class LesionMasks:
+    """Which voxels each disease's lesions fill, while the eye is drawn with depth as its first axis."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._masks: Masks = {}
+
+    def of(self, disease: str) -> NDArray[np.bool_]:
+        """Mask of a disease to draw into, shape (depth, bscan, width)."""
+        return self._masks.setdefault(disease, np.zeros(self._shape, bool))
+
+    def as_bscans(self) -> Masks:
+        """The masks of all diseases drawn, each of shape (bscan, depth, width)."""
+        return {
+            name: np.ascontiguousarray(mask.transpose(1, 0, 2))
+            for name, mask in self._masks.items()
+        }
+
+
 def render(
     retina: Retina, lesions: Lesions, device: Device, depth: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Masks]:
     """Voxels, shape (bscan, depth, width), and a lesion mask of the same shape for each disease."""
     step = DEPTH_UM / depth
     light = layered(retina, device, depth, step)
-    masks: Masks = {}
-
-    def mask_of(disease: str) -> NDArray[np.bool_]:
-        return masks.setdefault(disease, np.zeros(light.shape, bool))
-
+    masks = LesionMasks(light.shape)
     for blob in lesions.blobs:
-        _add_blob(light, retina, blob, step, mask_of(blob.disease))
+        _add_blob(light, retina, blob, step, masks.of(blob.disease))
     for region in lesions.regions:
         top, bottom = region.top(retina) / step, region.bottom(retina) / step
-        fill(mask_of(region.disease), top, bottom, region.where)
+        fill(masks.of(region.disease), top, bottom, region.where)
     voxels = acquire(light, retina, device, rng)
-    return voxels, {
-        name: np.ascontiguousarray(mask.transpose(1, 0, 2)) for name, mask in masks.items()
-    }
+    return voxels, masks.as_bscans()
 
 
 def layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:

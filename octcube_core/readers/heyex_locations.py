@@ -20,6 +20,15 @@ _FAR_MM = 100.0  # no place on a fundus image; a damaged number
 _PARALLEL = 0.02  # rad
 _AGREE = 0.05  # relative
 
+# Numbers of Heidelberg's headers for them.
+SCAN_PATTERNS: dict[int, ScanPattern] = {
+    1: "line",
+    2: "circle",
+    3: "raster",
+    4: "raster",
+    5: "radial",
+}
+
 _FloatArray = NDArray[np.float64]
 
 NO_PLACES = "The file does not state usable places of the B-scans on the fundus image; no lines are drawn on it."

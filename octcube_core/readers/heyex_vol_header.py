@@ -17,6 +17,7 @@ import numpy as np
 
 from octcube_core.errors import ExamReadError
 from octcube_core.exam import Laterality, Patient, ScanPattern
+from octcube_core.readers.heyex_locations import SCAN_PATTERNS
 
 FILE_HEADER = np.dtype(
     [
@@ -70,7 +71,6 @@ BSCAN_HEADER = np.dtype(
     ]
 )
 _MAGIC = (b"HSF-", b"ep-v")  # Heidelberg's, and that of eyepy, which writes such files too
-_PATTERNS: dict[int, ScanPattern] = {1: "line", 2: "circle", 3: "raster", 4: "raster", 5: "radial"}
 _SAMPLE_BYTES = 4
 _SMALLEST_PART = 64
 
@@ -113,7 +113,7 @@ class VolLayout:
     @property
     def pattern(self) -> ScanPattern | None:
         """Scan pattern as stored; None for 'unknown' (0) and numbers that are not published."""
-        return _PATTERNS.get(int(self.header["pattern"]))
+        return SCAN_PATTERNS.get(int(self.header["pattern"]))
 
     @property
     def patient(self) -> Patient:

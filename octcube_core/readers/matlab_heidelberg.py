@@ -17,13 +17,13 @@ from octcube_core.exam import (
     EnFaceImage,
     Laterality,
     Patient,
-    ScanPattern,
     Spacing,
 )
 from octcube_core.readers.heyex_intensity import grey_levels
 from octcube_core.readers.heyex_locations import (
     NO_DIRECTION,
     NO_PLACES,
+    SCAN_PATTERNS,
     ScanGeometry,
     ScanLines,
     scan_geometry,
@@ -37,7 +37,6 @@ KEYS = (
     *("ScaleXSlo", "ScaleYSlo", "SizeXSlo", "SizeYSlo", "PatientID", "DOB", "VisitDate"),
 )
 
-_PATTERNS: dict[int, ScanPattern] = {1: "line", 2: "circle", 3: "raster", 4: "raster", 5: "radial"}
 _PLACES = ("StartY", "StartX", "EndY", "EndX")
 _EMPTY = 3e38  # A-scans moved out of the picture hold the largest float
 _DARK = 0.02  # most of a retina reflects less than this; the fourth root of it is 0.38
@@ -64,7 +63,7 @@ class HeidelbergFacts:
     @property
     def geometry(self) -> ScanGeometry:
         """Scan pattern and distance between B-scans, as far as the places of the B-scans agree with them."""
-        stated = _PATTERNS.get(int(self._number("ScanPattern") or 0))
+        stated = SCAN_PATTERNS.get(int(self._number("ScanPattern") or 0))
         width = self._number("SizeX")
         lateral = self._length("ScaleX", *LATERAL_MM)
         width_mm = None if width is None or lateral is None else lateral * width

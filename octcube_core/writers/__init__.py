@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from octcube_core.errors import InputError
-from octcube_core.exam import EnFaceImage, Exam, OCTVolume
+
+if TYPE_CHECKING:  # the command line asks for the names below whatever it does
+    from octcube_core.exam import Exam
 
 __all__ = ["TARGETS", "TRANSFER_SYNTAXES", "write_exam"]
 
@@ -62,7 +60,9 @@ def write_exam(
         raise InputError("Only DICOM files have a transfer syntax; leave the option out.")
     if to != "dicom" and keep_identity:
         raise InputError("Only DICOM files can keep the patient's identity; leave the option out.")
-    ready = _displayable(exam)
+    from octcube_core.writers.displayable import displayable
+
+    ready = displayable(exam)
     path = Path(out).expanduser()
     if to == "dicom":
         from octcube_core.writers.dicom import write_dicom
@@ -75,27 +75,3 @@ def write_exam(
     from octcube_core.writers.folder import write_folder
 
     return write_folder(ready, path)
-
-
-def _displayable(exam: Exam) -> Exam:
-    """The exam with all values as uint8, uint16 or float32, which every format takes."""
-    volume = OCTVolume(
-        _checked(exam.volume.voxels, "volume"), exam.volume.spacing_mm, exam.volume.value_range
-    )
-    enface = tuple(
-        EnFaceImage(
-            _checked(image.pixels, f"{image.modality} image"), image.modality, image.spacing_mm
-        )
-        for image in exam.enface
-    )
-    return dataclasses.replace(exam, volume=volume, enface=enface)
-
-
-def _checked(values: NDArray[Any], what: str) -> NDArray[Any]:
-    from octcube_core.readers.intensity import display_intensities
-
-    values = display_intensities(values)
-    floating = values.dtype.kind == "f"
-    if floating and not all(np.isfinite(part).all() for part in values):
-        raise InputError(f"The {what} holds values that are not numbers, which cannot be written.")
-    return values

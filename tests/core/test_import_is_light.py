@@ -43,6 +43,11 @@ def test_octcube_info_runs_without_torch(tmp_path) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_the_command_line_starts_without_numpy() -> None:
+    loaded = _imported_after("import octcube_core.cli as cli; cli._parser()")
+    assert loaded & (HEAVY | {"numpy", "pydicom", "tifffile", "PIL", "rich"}) == set()
+
+
 @pytest.mark.parametrize("name", octcube_core.__all__)
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(octcube_core, name) is not None
