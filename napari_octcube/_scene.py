@@ -189,7 +189,7 @@ class Scene:
         )
         if exam is None or analysis is None or disease is None:
             self._remove_overlay()
-        elif any(score.abbreviation == disease for score in analysis.scores):
+        elif disease in analysis.targets:
             layout = (exam, analysis.grid)
             if self._overlay is None or self._overlay_of != layout:
                 self._remove_overlay()
@@ -219,7 +219,8 @@ class Scene:
         self._whole.fit()
 
     def _go_to_key_bscan(self, analysis: Analysis) -> None:
-        if bscans := analysis.key_bscans(analysis.top_disease, 1):
+        target = analysis.top_target
+        if target is not None and (bscans := analysis.key_bscans(target, 1)):
             self.go_to_bscan(bscans[0])
 
 

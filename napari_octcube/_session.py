@@ -98,7 +98,7 @@ class Session:
         self.device = analysis.device
         if exam is self.exam:
             self.analysis = analysis
-            self.disease = analysis.top_disease
+            self.disease = analysis.top_target
             self.analysis_finished.emit(analysis)
 
     def fail(self, message: str) -> None:

@@ -1,34 +1,46 @@
-"""One exam through one model: scores, saliency of every disease, embedding."""
+"""One exam through one model: scores, measurements, saliency of each, embeddings."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octcube_core.checkpoints.card import SALIENCY_METHODS, ModelCard
+from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
+from octcube_core.models.coep import COEPModel
+from octcube_core.models.family import Model
 from octcube_core.models.heads import disease_probabilities
-from octcube_core.models.octcube import OCTCubeClassifier
-from octcube_core.preprocess import prepare
-from octcube_core.results import Analysis, DiseaseScore
+from octcube_core.objectives import (
+    Objective,
+    Tower,
+    aligned_objectives,
+    disease_objectives,
+    exam_towers,
+)
+from octcube_core.results import Analysis, DiseaseScore, EnFaceSaliency, Measurement
 from octcube_core.runtime import device_label, precision_label, synchronise
-from octcube_core.saliency import CachedTail, disease_maps, normalise
+from octcube_core.saliency import CachedTail, normalise
+from octcube_core.token_grid import PatchGrid, TokenGrid
 
 OnProgress = Callable[[str, float], None]
 
-MAP_COST = 1.3  # time of one disease's map over that of one block, both measured on a ViT-L
+# Time of one map over that of one block, measured on a ViT-L.
+MAP_COST = {"norm1": 1.3, "norm2": 0.3}
 
 
 def analyze(
     exam: Exam,
-    model: OCTCubeClassifier,
+    model: Model,
     *,
     saliency: str | None = None,
+    layer: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Analysis:
     """Score an exam, explain every score and embed it.
@@ -36,10 +48,12 @@ def analyze(
     Parameters
     ----------
     exam : Exam
-    model : OCTCubeClassifier
-        In eval mode, as ``load_model`` returns it; the work is done on its device in its precision.
-    saliency : 'gradcam++' or 'hirescam', optional
-        How scores are explained; by default the method of the model's card.
+    model : any model that ``load_model`` returns
+        In eval mode; the work is done on its device in its precision.
+    saliency : str, optional
+        How results are explained, a key of ``SALIENCY_METHODS``; by default the method of the model's card.
+    layer : 'norm1' or 'norm2', optional
+        The last block's norm that saliency looks at; by default that of the card.
     on_progress : callable, optional
         Called with a stage to show and the fraction of the whole that is done, after every transformer block and
         every map. Whatever it raises aborts the analysis.
@@ -47,58 +61,63 @@ def analyze(
     Returns
     -------
     Analysis
-        The same exam, model and device give the same numbers, timings aside.
+        Scores and maps of a classifier; similarities, regression values and the maps of both from an aligned model;
+        from a bare encoder the embedding alone. The same exam, model and device give the same numbers, timings aside.
 
     Raises
     ------
     InputError
-        If the exam cannot be brought into the model's form, or the scores are not finite in this precision.
+        If the exam cannot be brought into the model's form, or the results are not finite in this precision.
     """
-    if model.training:
-        raise InputError("The model is in training mode; call its eval() before analysing with it.")
-    card = model.card
-    method = saliency or card.saliency
-    if method not in SALIENCY_METHODS:
-        raise InputError(
-            f"Unknown saliency method {method!r}; known are {', '.join(SALIENCY_METHODS)}."
-        )
+    method, layer = _chosen(model, saliency, layer)
     parameter = next(model.parameters())
-    progress = _Progress(on_progress, card)
     clock = _Clock(parameter.device)
-
+    progress = _Progress(on_progress, model.card, layer)
     progress.report("Preparing the volume")
-    volume, grid = prepare(exam, card)
-    volume = volume.to(parameter.device, parameter.dtype)
+    towers = exam_towers(exam, model)
+    progress.expect(towers)
     clock.stop("preprocess")
-
-    progress.report("Running the network")
-    with torch.no_grad():
-        tokens = model.encoder.trunk(volume, lambda _done, _total: progress.block())
-    clock.stop("trunk")
-
-    with CachedTail(model, tokens, grid.shape, method) as tail:
-        probabilities = _probabilities(tail.logits, card)
-        progress.block()
-        clock.stop("scores")
-        progress.map(0)
-        maps = disease_maps(tail, len(card.labels), lambda done, _total: progress.map(done))
-        embedding = tail.embedding
-    scaled, peaks = normalise(maps)
-    clock.stop("saliency")
-
+    with ExitStack() as open_tails:
+        tails: dict[str, CachedTail] = {}
+        for tower in towers:
+            progress.report("Running the network")
+            volume = tower.volume.to(parameter.device, parameter.dtype)
+            with torch.no_grad():
+                tokens = tower.encoder.trunk(volume, lambda _done, _total: progress.block())
+            tails[tower.modality] = open_tails.enter_context(
+                CachedTail(tower.encoder, tower.project, tokens, _shape(tower.grid), layer)
+            )
+            progress.block()
+        clock.stop("network")
+        found = _read_out(model, tails)
+        embeddings = _embeddings(model, tails)
+        maps = {
+            tower.modality: _maps(tower, tails, found.objectives, method, progress)
+            for tower in towers
+        }
+        clock.stop("saliency")
+    grid, volume_maps = _volume_maps(exam, towers, maps)
     return Analysis(
-        scores=_scores(probabilities, card),
-        normal_probability=normal_probability(probabilities),
-        saliency=scaled,
-        saliency_peak=peaks,
+        scores=found.scores,
+        normal_probability=found.normal,
+        saliency=volume_maps[0],
+        saliency_peak=volume_maps[1],
         grid=grid,
-        embedding=embedding,
-        card=card,
+        embedding=next(iter(embeddings.values())),
+        card=model.card,
         method=SALIENCY_METHODS[method],
+        layer=layer,
         device=device_label(parameter.device),
         precision=precision_label(parameter.dtype),
+        measurements=found.measurements,
+        embeddings=embeddings,
+        enface={
+            tower.modality: EnFaceSaliency(*maps[tower.modality], tower.grid)
+            for tower in towers
+            if isinstance(tower.grid, PatchGrid)
+        },
         timings_s=clock.timings(),
-        warnings=exam.warnings + _model_warnings(exam, card),
+        warnings=exam.warnings + _model_warnings(exam, model),
     )
 
 
@@ -111,13 +130,46 @@ def normal_probability(probabilities: NDArray[np.float32]) -> float:
     return 1.0 - highest if highest > 0.5 else float(np.mean(1.0 - probabilities))
 
 
-def _probabilities(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    if not np.isfinite(logits).all():
-        raise InputError("The model's scores are not finite in this precision; run it in fp32.")
+def _chosen(model: Model, saliency: str | None, layer: str | None) -> tuple[str, str]:
+    if model.training:
+        raise InputError("The model is in training mode; call its eval() before analysing with it.")
+    method, layer = saliency or model.card.saliency, layer or model.card.saliency_layer
+    for value, known, what in (
+        (method, SALIENCY_METHODS, "method"),
+        (layer, SALIENCY_LAYERS, "layer"),
+    ):
+        if value not in known:
+            raise InputError(f"Unknown saliency {what} {value!r}; known are {', '.join(known)}.")
+    return method, layer
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the model says, and what of it can be explained."""
+
+    objectives: Sequence[Objective] = ()
+    scores: tuple[DiseaseScore, ...] = ()
+    normal: float | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+
+def _read_out(model: Model, tails: dict[str, CachedTail]) -> _Found:
+    outputs = {modality: tail.outputs.detach() for modality, tail in tails.items()}
+    if not all(bool(torch.isfinite(output).all()) for output in outputs.values()):
+        raise InputError("The model's results are not finite in this precision; run it in fp32.")
+    if isinstance(model, COEPModel):
+        measurements, objectives = aligned_objectives(model, outputs)
+        return _Found(objectives, measurements=tuple(measurements))
+    if model.card.kind != "classifier":
+        return _Found()
     probabilities: NDArray[np.float32] = disease_probabilities(
-        torch.from_numpy(logits), card.temperature
+        outputs["OCT"][0].float().cpu(), model.card.temperature
     ).numpy()
-    return probabilities
+    return _Found(
+        disease_objectives(model.card),
+        _scores(probabilities, model.card),
+        normal_probability(probabilities),
+    )
 
 
 def _scores(probabilities: NDArray[np.float32], card: ModelCard) -> tuple[DiseaseScore, ...]:
@@ -129,19 +181,72 @@ def _scores(probabilities: NDArray[np.float32], card: ModelCard) -> tuple[Diseas
     )
 
 
-def _model_warnings(exam: Exam, card: ModelCard) -> tuple[str, ...]:
-    """What a reader of the scores should know about this exam in this model."""
-    warnings = []
-    frames = card.architecture.input_shape[0]
-    if exam.volume.shape[0] < frames:
-        warnings.append(
-            f"The exam has {exam.volume.shape[0]} B-scans, fewer than the {frames} frames the model sees; "
-            "the frames between them are interpolated."
-        )
-    if exam.scan_pattern not in (None, "raster"):
-        warnings.append(
-            f"The B-scans form a {exam.scan_pattern} pattern, but the model was made for raster scans."
-        )
+def _embeddings(model: Model, tails: dict[str, CachedTail]) -> dict[str, NDArray[np.float32]]:
+    """By modality: the mean over tokens of a classifier, the outputs of every other model."""
+    if model.card.kind == "classifier":
+        return {modality: tail.pooled for modality, tail in tails.items()}
+    return {
+        modality: tail.outputs.detach().float().cpu().numpy()[0] for modality, tail in tails.items()
+    }
+
+
+def _maps(
+    tower: Tower,
+    tails: dict[str, CachedTail],
+    objectives: Sequence[Objective],
+    method: str,
+    progress: _Progress,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scaled maps and peaks of all objectives on one tower's grid."""
+    raw = np.zeros((len(objectives), *_shape(tower.grid)), np.float32)
+    for number, objective in enumerate(objectives):
+        stage = f"Explaining {objective.abbreviation}"
+        progress.report(stage)
+        if target := objective.by_modality.get(tower.modality):
+            raw[number] = tails[tower.modality].map(target, method)
+        progress.map(stage)
+    return normalise(raw)
+
+
+def _volume_maps(
+    exam: Exam,
+    towers: Sequence[Tower],
+    maps: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> tuple[TokenGrid, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    for tower in towers:
+        if isinstance(tower.grid, TokenGrid):
+            return tower.grid, maps[tower.modality]
+    # An encoder of images saw nothing of the volume: no map, on a grid of one token.
+    shape = exam.volume.shape
+    empty = np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.float32)
+    return TokenGrid(shape, shape, shape), empty
+
+
+def _shape(grid: TokenGrid | PatchGrid) -> tuple[int, ...]:
+    return grid.shape
+
+
+def _model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
+    """What a reader of the results should know about this exam in this model."""
+    card, warnings = model.card, []
+    bscans, frames = exam.volume.shape[0], card.architecture.input_shape[0]
+    if card.kind != "enface":
+        if bscans == 1:
+            warnings.append(
+                "The exam has a single B-scan; the model sees it alone, without the volume around it."
+            )
+        elif bscans < frames:
+            warnings.append(
+                f"The exam has {bscans} B-scans, fewer than the {frames} frames the model sees; "
+                "the frames between them are interpolated."
+            )
+        if exam.scan_pattern not in (None, "raster", "line"):
+            warnings.append(
+                f"The B-scans form a {exam.scan_pattern} pattern, but the model was made for raster scans."
+            )
+    missing = [name for name in getattr(model, "modalities", ()) if name not in exam.modalities]
+    if missing:
+        warnings.append(f"The exam has no {' and no '.join(missing)} image, which the model knows.")
     if card.synthetic and exam.format != "synthetic":
         warnings.append(
             f"The model {card.name} has learnt from synthetic eyes only; "
@@ -153,24 +258,30 @@ def _model_warnings(exam: Exam, card: ModelCard) -> tuple[str, ...]:
 class _Progress:
     """Counts the analysis in blocks' worth of work."""
 
-    def __init__(self, on_progress: OnProgress | None, card: ModelCard) -> None:
+    def __init__(self, on_progress: OnProgress | None, card: ModelCard, layer: str) -> None:
         self._on_progress = on_progress
-        self._labels = card.labels
-        self._depth = card.architecture.depth
-        self._total = self._depth + MAP_COST * len(card.labels)
-        self._blocks = 0
+        self._maps = len(card.labels) + len(card.targets)
+        self._map_cost = MAP_COST[layer]
+        self._done, self._total = 0.0, 1.0
 
-    def report(self, stage: str, done: float | None = None) -> None:
+    def expect(self, towers: Sequence[Tower]) -> None:
+        """Say what is to be done."""
+        similarities = len(towers) - 1
+        maps = len(towers) * (self._maps + similarities)
+        depth = sum(tower.encoder.architecture.depth for tower in towers)
+        self._total = depth + self._map_cost * maps
+
+    def report(self, stage: str) -> None:
         if self._on_progress is not None:
-            self._on_progress(stage, (self._blocks if done is None else done) / self._total)
+            self._on_progress(stage, min(1.0, self._done / self._total))
 
     def block(self) -> None:
-        self._blocks += 1
+        self._done += 1
         self.report("Running the network")
 
-    def map(self, done: int) -> None:
-        under_way = self._labels[min(done, len(self._labels) - 1)]
-        self.report(f"Explaining {under_way.abbreviation}", self._depth + MAP_COST * done)
+    def map(self, stage: str) -> None:
+        self._done += self._map_cost
+        self.report(stage)
 
 
 class _Clock:

@@ -125,7 +125,7 @@ def scores_report(exam: Exam, analysis: Analysis) -> dict[str, Any]:
             }
             for score in analysis.scores
         ],
-        "normal_probability": float(analysis.normal_probability),
+        "normal_probability": analysis.normal_probability,
         "exam": exam_facts(exam),
         "run": {
             "device": analysis.device,

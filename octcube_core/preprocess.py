@@ -1,4 +1,4 @@
-"""From an exam to what a model sees: intensities in [0, 1], resized to the model's frames, height and width."""
+"""From an exam's volume to what a model sees: intensities in [0, 1], resized to its frames, height and width."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def prepare(exam: Exam, card: ModelCard) -> tuple[torch.Tensor, TokenGrid]:
     """Make a model's input from an exam, by the recipe of the released OCTCube weights.
 
     The raw volume, black to white mapped to [0, 1], is resized with trilinear interpolation
-    (``align_corners=False``, no antialiasing). No mean is subtracted, nothing is cropped.
+    (``align_corners=False``, no antialiasing). No mean is subtracted, nothing is cropped. A single B-scan becomes
+    the frames of one layer of cubes.
 
     Parameters
     ----------
@@ -42,8 +43,12 @@ def prepare(exam: Exam, card: ModelCard) -> tuple[torch.Tensor, TokenGrid]:
         If the volume holds NaN.
     """
     architecture = card.architecture
-    volume = resize_volume(exam.volume, architecture.input_shape)
-    grid = TokenGrid(exam.volume.shape, architecture.input_shape, architecture.cube)
+    frames, height, width = architecture.input_shape
+    if exam.volume.shape[0] == 1:
+        frames = architecture.cube[0]
+    shape = frames, height, width
+    volume = resize_volume(exam.volume, shape)
+    grid = TokenGrid(exam.volume.shape, shape, architecture.cube)
     return volume[None, None], grid
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
-from octcube_core.token_grid import TokenGrid
+from octcube_core.token_grid import PatchGrid, TokenGrid
 
 DISCLAIMER = "Research use only; not for diagnosis"
 
@@ -30,6 +30,35 @@ class DiseaseScore:
         return self.probability >= self.threshold
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """A result that is no probability: a similarity between two images, or a value predicted by regression."""
+
+    name: str
+    abbreviation: str
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class EnFaceSaliency:
+    """What an en-face image contributed to each target.
+
+    Attributes
+    ----------
+    maps : float32 array, shape (target, rows, columns)
+        On the patches, each scaled to a maximum of 1; all zero for a target the image has no part in.
+    peaks : float32 array, shape (target,)
+        The maximum of each map before scaling.
+    grid : PatchGrid
+        Where the patches lie in the image.
+    """
+
+    maps: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    grid: PatchGrid
+
+
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """Scores, explanation and embedding of one exam by one model.
@@ -37,28 +66,39 @@ class Analysis:
     Attributes
     ----------
     scores : tuple of DiseaseScore, in the model's order
-    normal_probability : float
-        1 - the highest score if any exceeds 0.5, else the mean of the absent probabilities (as the reference).
-    saliency : float32 array, shape (disease, z, y, x)
-        On the token grid, each disease scaled to a maximum of 1 over the whole volume
-        (never per slice); all zero where the model found no positive evidence.
-    saliency_peak : float32 array, shape (disease,)
+        Empty if the model scores no diseases.
+    normal_probability : float or None
+        1 - the highest score if any exceeds 0.5, else the mean of the absent probabilities (as the reference); None
+        without scores.
+    saliency : float32 array, shape (target, z, y, x)
+        On the token grid, a map for each of ``targets``, each scaled to a maximum of 1 over the whole volume (never
+        per slice); all zero where the model found no positive evidence.
+    saliency_peak : float32 array, shape (target,)
         The maximum of each map before scaling.
     grid : TokenGrid
         Where the tokens lie in the exam.
     embedding : float32 array, shape (features,)
+        Of the volume (for an encoder of images, of the image).
     card : ModelCard
-    method : str
-        The saliency method, by its name in the literature.
+    method, layer : str
+        The saliency method, by its name in the literature, and the norm of the last block that it looked at.
     device, precision : str
         What the model ran on.
+    measurements : tuple of Measurement
+        Similarities and regression values.
+    embeddings : dict of str to float32 array
+        By modality, of everything that the model embedded.
+    enface : dict of str to EnFaceSaliency
+        By modality.
     timings_s : dict of str to float
         Seconds per stage.
+    run_notes : tuple of str
+        What the run did otherwise than asked, e.g. after memory ran out, or to be faster.
     warnings : tuple of str
     """
 
     scores: tuple[DiseaseScore, ...]
-    normal_probability: float
+    normal_probability: float | None
     saliency: NDArray[np.float32]
     saliency_peak: NDArray[np.float32]
     grid: TokenGrid
@@ -67,21 +107,40 @@ class Analysis:
     method: str
     device: str
     precision: str
+    layer: str = "norm1"
+    measurements: tuple[Measurement, ...] = ()
+    embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    enface: dict[str, EnFaceSaliency] = field(default_factory=dict)
     timings_s: dict[str, float] = field(default_factory=dict)
+    run_notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Abbreviations of what is explained: diseases, then measurements."""
+        diseases = tuple(score.abbreviation for score in self.scores)
+        return diseases + tuple(measurement.abbreviation for measurement in self.measurements)
+
+    def name_of(self, target: str) -> str:
+        """Full name of a target."""
+        number, diseases = self.index(target), len(self.scores)
+        if number < diseases:
+            return self.scores[number].name
+        return self.measurements[number - diseases].name
+
     def index(self, abbreviation: str) -> int:
-        """Position of a disease in ``scores`` and ``saliency``."""
-        for position, score in enumerate(self.scores):
-            if score.abbreviation == abbreviation:
-                return position
-        known = ", ".join(score.abbreviation for score in self.scores)
+        """Position of a target in ``saliency``, and of a disease in ``scores``."""
+        if abbreviation in self.targets:
+            return self.targets.index(abbreviation)
+        known = ", ".join(self.targets) or "nothing"
         raise InputError(f"This model does not score {abbreviation!r}; it scores {known}.")
 
     @property
-    def top_disease(self) -> str:
-        """Abbreviation of the disease with the highest probability."""
-        return max(self.scores, key=lambda score: score.probability).abbreviation
+    def top_target(self) -> str | None:
+        """The disease with the highest probability, else the first measurement, else None."""
+        if self.scores:
+            return max(self.scores, key=lambda score: score.probability).abbreviation
+        return self.targets[0] if self.targets else None
 
     def bscan_importance(self, abbreviation: str) -> NDArray[np.float32]:
         """Mean saliency of each B-scan, shape (bscans,), interpolated between token layers."""

@@ -1,142 +1,171 @@
-"""Saliency of every disease over the whole 3D token grid, from one pass through the trunk.
+"""Saliency over the whole 3D token grid, from one pass through the trunk.
 
-The maps are those of pytorch-grad-cam run on the whole model, for the output of the last block's first norm:
-Grad-CAM++ (Chattopadhay et al., arXiv:1710.11063) or HiResCAM (Draelos and Carin, arXiv:2011.08891). Nothing before
-that layer depends on the disease, so only the *tail* (last block, pooling, head) is run with gradients, from the
-trunk's cached tokens, once; each disease then costs one backward pass.
+The maps are those of pytorch-grad-cam run on the whole model, for the output of a norm of the last block: Grad-CAM
+(Selvaraju et al., arXiv:1610.02391), Grad-CAM++ (Chattopadhay et al., arXiv:1710.11063), HiResCAM (Draelos and Carin,
+arXiv:2011.08891), LayerCAM (Jiang et al., doi:10.1109/TIP.2021.3089943), XGrad-CAM (Fu et al., arXiv:2008.02312) and
+Eigen-CAM (Muhammad and Yeasin, arXiv:2008.00299). Nothing before that norm depends on what is explained, so only the
+*tail* behind it is run with gradients, once; each map then costs one backward pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from octcube_core.models.heads import pool_tokens
-from octcube_core.models.octcube import OCTCubeClassifier
-from octcube_core.token_grid import Triple
+from octcube_core.models.blocks import Block
+from octcube_core.models.octcube import OCTCubeEncoder
 
 OnMap = Callable[[int, int], None]
+Project = Callable[[torch.Tensor], torch.Tensor]  # pooled tokens (1, dim) -> outputs (1, n)
+Target = Callable[[torch.Tensor], torch.Tensor]  # outputs (1, n) -> the scalar to explain
 
 # fp16 rounds the gradient of a mean over thousands of tokens to zero; a power of two changes no other digit.
 GRADIENT_SCALE = 2.0**12
 
 
-class _Tail(nn.Module):
-    """Last block, pooling and head; keeps the pooled vector of its latest pass."""
-
-    def __init__(self, model: OCTCubeClassifier) -> None:
-        super().__init__()
-        self.model = model
-        self.pooled: torch.Tensor | None = None
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        features = self.model.encoder.last_block(tokens)
-        self.pooled = pool_tokens(features).detach()
-        logits: torch.Tensor = self.model.head(features)
-        return logits
-
-
 class CachedTail:
-    """The model's last part, run once on an exam's trunk tokens and then asked for one map after another.
+    """The part of a model behind the last block's norm, run once and then asked for one map after another.
 
-    Use it as a context manager: the hooks on the model are gone, and its graph is freed, when the block ends.
+    Use it as a context manager: its graph is freed when the block ends.
 
     Parameters
     ----------
-    model : OCTCubeClassifier
-        Put in eval mode, as pytorch-grad-cam does.
-    tokens : tensor, shape (1, 1 + z * y * x, dim)
-        What ``model.encoder.trunk`` returned for one exam.
-    grid : (z, y, x)
-    method : str
-        A key of ``SALIENCY_METHODS``.
+    encoder : OCTCubeEncoder
+        In eval mode.
+    project : callable
+        The rest of the model: the mean over tokens (1, dim) to outputs (1, n).
+    tokens : tensor, shape (1, 1 + tokens, dim)
+        What ``encoder.trunk`` returned for one exam.
+    grid : tuple of int
+        (z, y, x) of a volume or (rows, columns) of an image; the shape of every map.
+    layer : 'norm1' or 'norm2'
+        Before the last block's attention, or after it (cheaper, as no gradient crosses the attention).
 
     Attributes
     ----------
-    logits : float32 array, shape (2 * diseases,)
-    embedding : float32 array, shape (dim,)
-        The pooled vector before the head.
+    outputs : tensor, shape (1, n), with its graph
+    pooled : float32 array, shape (dim,)
+        The mean over tokens, before ``project``.
     """
 
     def __init__(
         self,
-        model: OCTCubeClassifier,
+        encoder: OCTCubeEncoder,
+        project: Project,
         tokens: torch.Tensor,
-        grid: Triple,
-        method: str = "gradcam++",
+        grid: Sequence[int],
+        layer: str = "norm1",
     ) -> None:
-        from pytorch_grad_cam import GradCAMPlusPlus, HiResCAM  # slow to import
+        block = encoder.blocks[-1]
+        assert isinstance(block, Block)
+        self._grid = tuple(grid)
+        self._has_class_token = layer == "norm1"
+        with torch.no_grad():
+            if layer == "norm1":
+                self._activation = block.norm1(tokens)
+            else:
+                attended = block.attend(tokens)[:, 1:]
+                self._activation = block.norm2(attended)
+        self._activation.requires_grad_()
+        with torch.enable_grad():
+            if layer == "norm1":
+                pooled = encoder.pool(tokens + block.attention(self._activation))
+            else:
+                pooled = block.mean_after_norm(attended, self._activation, encoder.residual)
+            self.outputs = project(pooled)
+        self.pooled: NDArray[np.float32] = pooled.detach().float().cpu().numpy()[0]
+        self._activation_array: NDArray[np.float32] | None = None
+        self._without_target: dict[str, NDArray[np.float32]] = {}
 
-        self._grid = grid
-        self._tail = _Tail(model)
-        norm = model.encoder.blocks[-1].norm1
-        self._tokens = tokens.detach().requires_grad_()
-        method_class = {"gradcam++": GradCAMPlusPlus, "hirescam": HiResCAM}[method]
-        self._cam = method_class(self._tail, [norm], reshape_transform=self._to_volume)
-        self._recorded = self._cam.activations_and_grads
-        try:
-            with torch.enable_grad():
-                self._logits = self._recorded(self._tokens)
-            self._activation = self._recorded.activations[0].numpy()
-            assert self._tail.pooled is not None  # set by the pass above
-            self.logits: NDArray[np.float32] = self._logits.detach().float().cpu().numpy()[0]
-            self.embedding: NDArray[np.float32] = self._tail.pooled.float().cpu().numpy()[0]
-        except BaseException:
-            self.close()
-            raise
+    def map(self, target: Target, method: str = "gradcam++") -> NDArray[np.float32]:
+        """Saliency of a scalar made of ``outputs``, on the grid; not negative, unscaled.
 
-    def disease_map(self, disease: int) -> NDArray[np.float32]:
-        """Saliency of the logit that says the disease is present, shape (z, y, x), not negative, unscaled."""
-        self._recorded.gradients = []
-        target = self._logits[0, 2 * disease + 1] * GRADIENT_SCALE
-        # Gradients towards the tokens alone: none is computed or stored for a weight.
-        torch.autograd.grad(target, self._tokens, retain_graph=True)
-        gradient = self._recorded.gradients[0].numpy() / np.float32(GRADIENT_SCALE)
+        ``method`` is a key of ``SALIENCY_METHODS``.
+        """
+        weighting = _weighting(method)
+        if self._activation_array is None:
+            self._activation_array = self._channels_first(self._activation.detach())
+        if not weighting.uses_gradients:  # the same for every target
+            if method not in self._without_target:
+                self._without_target[method] = self._weighted(weighting, None)
+            return self._without_target[method]
+        with torch.enable_grad():
+            scalar = target(self.outputs) * GRADIENT_SCALE
+        (gradient,) = torch.autograd.grad(scalar, self._activation, retain_graph=True)
+        return self._weighted(
+            weighting, self._channels_first(gradient) / np.float32(GRADIENT_SCALE)
+        )
+
+    def _weighted(
+        self, weighting: Any, gradient: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
         # By position, as the methods name their parameters differently; the first three are not used.
-        cam = self._cam.get_cam_image(None, None, None, self._activation, gradient, False)
-        positive: NDArray[np.float32] = np.maximum(cam[0], 0)
+        cam = weighting.get_cam_image(None, None, None, self._activation_array, gradient, False)
+        positive: NDArray[np.float32] = np.maximum(cam.reshape(self._grid), 0).astype(np.float32)
         return positive
 
-    def _to_volume(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Drop the class token: (1, 1 + z * y * x, dim) -> float32 (1, dim, z, y, x)."""
-        channels_first = tokens[:, 1:].float().transpose(1, 2)
-        return channels_first.reshape(1, -1, *self._grid)
+    def _channels_first(self, tokens: torch.Tensor) -> NDArray[np.float32]:
+        """Tokens without the class token as a float32 picture (1, dim, tokens, 1).
+
+        No method looks at neighbours, and some know pictures only, not volumes.
+        """
+        inner = tokens[:, 1:] if self._has_class_token else tokens
+        picture: NDArray[np.float32] = inner.float().cpu().transpose(1, 2).unsqueeze(-1).numpy()
+        return picture
 
     def close(self) -> None:
-        """Take the hooks off the model and free the graph."""
-        self._recorded.release()
-        self._logits = self._tokens = torch.empty(0)
+        """Free the graph."""
+        self.outputs = self._activation = torch.empty(0)
+        self._activation_array = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def disease_maps(
-    tail: CachedTail, diseases: int, on_map: OnMap | None = None
+@functools.cache
+def _weighting(method: str) -> Any:
+    """pytorch-grad-cam's object for a method, on a model that it never runs: only its weighting is used."""
+    import pytorch_grad_cam  # slow to import
+
+    classes = {
+        "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
+        "gradcam": pytorch_grad_cam.GradCAM,
+        "hirescam": pytorch_grad_cam.HiResCAM,
+        "layercam": pytorch_grad_cam.LayerCAM,
+        "xgradcam": pytorch_grad_cam.XGradCAM,
+        "eigencam": pytorch_grad_cam.EigenCAM,
+    }
+    return classes[method](torch.nn.Linear(1, 1), [])
+
+
+def disease_logit(disease: int) -> Target:
+    """Target that explains why a disease is scored as present: its second logit."""
+    return lambda logits: logits[0, 2 * disease + 1]
+
+
+def saliency_maps(
+    tail: CachedTail,
+    targets: Sequence[Target],
+    method: str = "gradcam++",
+    on_map: OnMap | None = None,
 ) -> NDArray[np.float32]:
-    """Raw maps of all diseases, shape (disease, z, y, x).
+    """Raw maps of several targets, shape (target, *grid).
 
     ``on_map(done, total)`` is called after every map; what it raises ends the work.
     """
     maps = []
-    for disease in range(diseases):
-        maps.append(tail.disease_map(disease))
+    for number, target in enumerate(targets, start=1):
+        maps.append(tail.map(target, method))
         if on_map is not None:
-            on_map(disease + 1, diseases)
+            on_map(number, len(targets))
     return np.stack(maps)
 
 
@@ -145,16 +174,17 @@ def normalise(maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
 
     Parameters
     ----------
-    maps : array, shape (disease, z, y, x), not negative
+    maps : array, shape (target, *grid), not negative
 
     Returns
     -------
     scaled : array of the same shape
         A map without positive evidence stays zero.
-    peaks : array, shape (disease,)
+    peaks : array, shape (target,)
         Each map's maximum before scaling.
     """
-    peaks: NDArray[np.float32] = maps.max(axis=(1, 2, 3))
+    axes = tuple(range(1, maps.ndim))
+    peaks: NDArray[np.float32] = maps.max(axis=axes)
     divisor = np.where(peaks > 0, peaks, np.float32(1))
-    scaled: NDArray[np.float32] = np.divide(maps, divisor[:, None, None, None], dtype=np.float32)
+    scaled: NDArray[np.float32] = np.divide(maps, np.expand_dims(divisor, axes), dtype=np.float32)
     return scaled, peaks

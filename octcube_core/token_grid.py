@@ -1,4 +1,4 @@
-"""The exact map between a model's token grid and an exam's voxels and micrometres. numpy only.
+"""The exact maps between models' token grids and an exam's voxels, pixels and micrometres. numpy only.
 
 The model's input is the volume resized with voxel *edges* aligned (``align_corners=False``), so
 along each axis ``voxel = (model + 0.5) * voxels / size - 0.5`` for indices of centres. A token is a
@@ -74,3 +74,52 @@ class TokenGrid:
         """
         unit = np.asarray(spacing, float)
         return self.step_voxels * unit, self.origin_voxels * unit
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Geometry of the patches of an en-face image in a model that sees its central part.
+
+    The image is scaled by one factor until it covers the model's input, whose centre is then cut out.
+
+    Attributes
+    ----------
+    image_shape : (rows, columns) of the image
+    scaled_shape : (rows, columns) after scaling
+    input_shape : (height, width) that the model sees
+    patch : (height, width) of one token in the model's input
+    """
+
+    image_shape: tuple[int, int]
+    scaled_shape: tuple[int, int]
+    input_shape: tuple[int, int]
+    patch: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of patches along (rows, columns)."""
+        return self.input_shape[0] // self.patch[0], self.input_shape[1] // self.patch[1]
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """(row, column) of the scaled image where the model's input begins."""
+        rows, columns = (
+            round((scaled - seen) / 2)
+            for scaled, seen in zip(self.scaled_shape, self.input_shape, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def step_pixels(self) -> NDArray[np.float64]:
+        """Distance between patch centres in pixels of the image, shape (2,)."""
+        image, scaled = np.asarray(self.image_shape, float), np.asarray(self.scaled_shape, float)
+        step: NDArray[np.float64] = np.asarray(self.patch) * image / scaled
+        return step
+
+    @property
+    def origin_pixels(self) -> NDArray[np.float64]:
+        """Centre of patch (0, 0) in pixel indices, shape (2,)."""
+        image, scaled = np.asarray(self.image_shape, float), np.asarray(self.scaled_shape, float)
+        centre = np.asarray(self.corner) + np.asarray(self.patch) / 2
+        origin: NDArray[np.float64] = centre * image / scaled - 0.5
+        return origin

@@ -7,10 +7,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from octcube_core.errors import CheckpointError
+from octcube_core.token_grid import Triple
 
 CARD_FORMAT = 1
 # Name in cards and on the command line -> name in the literature.
-SALIENCY_METHODS = {"gradcam++": "Grad-CAM++", "hirescam": "HiResCAM"}
+SALIENCY_METHODS = {
+    "gradcam++": "Grad-CAM++",
+    "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "xgradcam": "XGrad-CAM",
+    "eigencam": "EigenCAM",
+}
+# The norms of the last block: before its attention (the convention) and after it (cheaper).
+SALIENCY_LAYERS = ("norm1", "norm2")
 
 
 @dataclass(frozen=True)
@@ -24,55 +34,139 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """Dimensions of a 3D encoder with its head.
+class Target:
+    """A quantity that the model predicts by regression; an empty unit is an unknown one."""
 
-    ``grid`` is the token grid (z, y, x) that the position tables were trained on. ``final_residual`` is False for
-    the released OCTCube weights, whose last block's output leaves out the residual stream.
+    name: str
+    abbreviation: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Dimensions of a vision transformer over the cubes of a volume, or over the patches of an en-face image.
+
+    ``grid`` is the token grid (z, y, x) of the input, ``position_table`` that of the stored position tables, where
+    they differ (they are interpolated). ``final_residual`` is False for the released OCTCube weights, whose last
+    block's output leaves out the residual stream. ``planar`` says that the input is an image: its three colour
+    channels are the slices of the one layer of cubes, and there are no positions along z.
     """
 
     embed_dim: int
     depth: int
     num_heads: int
-    cube: tuple[int, int, int]
-    grid: tuple[int, int, int]
+    cube: Triple
+    grid: Triple
     mlp_dim: int
-    outputs: int
     final_residual: bool
+    outputs: int = 0
     head_dropout: float = 0.5
+    position_table: Triple | None = None
+    planar: bool = False
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(frames, height, width) of the input that fits the position tables."""
+    def input_shape(self) -> Triple:
+        """(frames, height, width) of the input; for an image, its channels are the frames."""
         z, y, x = (g * c for g, c in zip(self.grid, self.cube, strict=True))
         return z, y, x
+
+    @property
+    def table_grid(self) -> Triple:
+        """Token grid of the stored position tables."""
+        return self.position_table or self.grid
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Dimensions of a masked autoencoder's decoder.
+
+    ``high_res_embedding`` says that the weights hold a second cube embedding, for single slices of high resolution.
+    """
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    mlp_dim: int
+    final_residual: bool
+    high_res_embedding: bool = False
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The part of a COEP model beside its OCT tower: the en-face tower and the space they share.
+
+    ``modalities`` are those of the en-face images. With more than one, the tower ends in a head for each.
+    ``regression_hidden`` is the width of the regression head's hidden layer, 0 without one.
+    """
+
+    enface: Architecture
+    modalities: tuple[str, ...]
+    projection: int
+    regression_hidden: int = 0
+
+
+@dataclass(frozen=True)
+class ReportedFigure:
+    """A figure that a model's authors published; nothing here has verified it."""
+
+    task: str
+    metric: str
+    value: str
+    source: str
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """Facts about a model, shown to users and stored with the weights.
 
-    ``temperature`` divides the logits before the softmax (calibration; 1 leaves them as they are). ``saliency`` is
-    the method that explains this model unless another is asked for: the one measured to point best, or the
-    convention, Grad-CAM++.
+    ``temperature`` divides the logits before the softmax (calibration; 1 leaves them as they are). ``saliency`` and
+    ``saliency_layer`` are the method and the norm that explain this model unless others are asked for: those
+    measured to point best, or the convention.
     """
 
     name: str
     version: str
     architecture: Architecture
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] = ()
+    decoder: Decoder | None = None
+    alignment: Alignment | None = None
+    targets: tuple[Target, ...] = ()
     temperature: float = 1.0
     saliency: str = "gradcam++"
+    saliency_layer: str = "norm1"
     trained_on: str = "unknown"
     intended_use: str = "Research use only; not for diagnosis."
     licence: str = "unknown"
     synthetic: bool = False
+    reported: tuple[ReportedFigure, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.saliency not in SALIENCY_METHODS:
-            known = ", ".join(SALIENCY_METHODS)
-            raise CheckpointError(f"Unknown saliency method {self.saliency!r}; known are {known}.")
+        for value, known, what in (
+            (self.saliency, SALIENCY_METHODS, "method"),
+            (self.saliency_layer, SALIENCY_LAYERS, "layer"),
+        ):
+            if value not in known:
+                raise CheckpointError(
+                    f"Unknown saliency {what} {value!r}; known are {', '.join(known)}."
+                )
+
+    @property
+    def kind(self) -> str:
+        """What the weights are: 'mae', 'coep', 'classifier', 'enface' (an image encoder) or 'encoder'."""
+        if self.decoder is not None:
+            return "mae"
+        if self.alignment is not None:
+            return "coep"
+        if self.labels:
+            return "classifier"
+        return "enface" if self.architecture.planar else "encoder"
+
+    @property
+    def transformers(self) -> list[Architecture | Decoder]:
+        """Every transformer of the model: encoder, then decoder and en-face tower where it has them."""
+        enface = self.alignment.enface if self.alignment is not None else None
+        return [part for part in (self.architecture, self.decoder, enface) if part is not None]
 
     @property
     def title(self) -> str:
@@ -92,12 +186,25 @@ class ModelCard:
                 raise CheckpointError(
                     "The model card was written by a newer version; please update napari-octcube."
                 )
-            architecture = data.pop("architecture")
-            for key in ("cube", "grid"):
-                architecture[key] = tuple(architecture[key])
-            labels = tuple(
-                Label(**{**label, "icd10": tuple(label["icd10"])}) for label in data.pop("labels")
+            data["architecture"] = _architecture(data["architecture"])
+            data["labels"] = tuple(
+                Label(**{**label, "icd10": tuple(label["icd10"])}) for label in data["labels"]
             )
-            return cls(architecture=Architecture(**architecture), labels=labels, **data)
+            data["targets"] = tuple(Target(**target) for target in data.get("targets", ()))
+            data["reported"] = tuple(ReportedFigure(**row) for row in data.get("reported", ()))
+            if decoder := data.get("decoder"):
+                data["decoder"] = Decoder(**decoder)
+            if alignment := data.get("alignment"):
+                alignment["enface"] = _architecture(alignment["enface"])
+                alignment["modalities"] = tuple(alignment["modalities"])
+                data["alignment"] = Alignment(**alignment)
+            return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"The model card in this file is damaged ({error}).") from error
+
+
+def _architecture(data: dict[str, Any]) -> Architecture:
+    for key in ("cube", "grid", "position_table"):
+        if data.get(key) is not None:
+            data[key] = tuple(data[key])
+    return Architecture(**data)

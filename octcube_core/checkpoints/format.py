@@ -11,16 +11,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from octcube_core.checkpoints.card import Architecture, ModelCard
+from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import CheckpointError
-from octcube_core.models.octcube import OCTCubeClassifier
+from octcube_core.models.family import Model, network
 
 CARD_KEY = "octcube_card"
-_BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
+# Weights of a converted file that no network here needs; kept so that they can be given back.
+UNUSED = "unused."
+_BLOCK = re.compile(r"(.*\.)blocks\.(\d+)\.")
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], model: OCTCubeClassifier, *, dtype: torch.dtype | None = None
+    path: str | os.PathLike[str], model: Model, *, dtype: torch.dtype | None = None
 ) -> None:
     """Write a model with its card; the file appears under its name only when it is whole.
 
@@ -28,7 +30,7 @@ def save_checkpoint(
     ----------
     path : path
         An existing file is replaced.
-    model : OCTCubeClassifier
+    model : any model of a card
     dtype : torch.dtype, optional
         How weights are stored, e.g. ``torch.bfloat16`` for half the size; by default as they are.
 
@@ -37,14 +39,18 @@ def save_checkpoint(
     CheckpointError
         If the file cannot be written.
     """
-    path = Path(path)
     tensors = {
         name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
+    write_checkpoint(Path(path), model.card, tensors)
+
+
+def write_checkpoint(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor]) -> None:
+    """Write weights with their card, whole or not at all; CheckpointError if that cannot be done."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata={"format": "pt", CARD_KEY: model.card.to_json()})
+        save_file(tensors, partial, metadata={"format": "pt", CARD_KEY: card.to_json()})
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"The checkpoint {path} cannot be written ({error}).") from error
@@ -52,9 +58,7 @@ def save_checkpoint(
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(
-    path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32
-) -> OCTCubeClassifier:
+def load_checkpoint(path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Model:
     """Read a model that ``save_checkpoint`` wrote.
 
     Parameters
@@ -65,13 +69,24 @@ def load_checkpoint(
 
     Returns
     -------
-    OCTCubeClassifier
-        On the CPU, in training mode like any new module.
+    model
+        Of the class that its card describes; on the CPU, in training mode like any new module.
 
     Raises
     ------
     CheckpointError
         If there is no such file, or it is damaged, foreign, or does not fit its own card.
+    """
+    card, tensors = read_checkpoint(path, dtype=dtype, unused=False)
+    return build_model(card, tensors, str(path))
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str], *, dtype: torch.dtype | None = None, unused: bool = True
+) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """Read a file's card and weights without building a model; errors as of ``load_checkpoint``.
+
+    ``unused`` says whether weights that no network here needs come along, their names beginning with ``UNUSED``.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,19 +99,18 @@ def load_checkpoint(
                     f"{path} holds tensors but no OCTCube model card, so it is not a checkpoint of napari-octcube."
                 )
             card = ModelCard.from_json(metadata[CARD_KEY])
+            every = list(file.keys())
+            names = [name for name in every if unused or not name.startswith(UNUSED)]
             # Copied, since matrix products on unaligned memory round otherwise.
-            names = list(file.keys())
             tensors = {name: file.get_tensor(name).to(dtype, copy=True) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged or not a safetensors file ({error}); please fetch or export it again."
         ) from error
-    return build_model(card, tensors, str(path))
+    return card, tensors
 
 
-def build_model(
-    card: ModelCard, tensors: dict[str, torch.Tensor], source: str
-) -> OCTCubeClassifier:
+def build_model(card: ModelCard, tensors: dict[str, torch.Tensor], source: str) -> Model:
     """Make a card's model of given weights, which it then owns.
 
     Raises
@@ -104,11 +118,19 @@ def build_model(
     CheckpointError
         If names or shapes do not fit the card; ``source`` says in the message where they are from.
     """
+    check_weights(card, tensors, source)
+    with torch.device("meta"):  # allocates nothing and draws no random numbers
+        model = network(card)
+    model.load_state_dict(tensors, assign=True)
+    return model
+
+
+def check_weights(card: ModelCard, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Raise CheckpointError unless the weights are those of the card's network, in name and shape."""
     _check_dimensions(card, tensors, source)
     try:
-        with torch.device("meta"):  # allocates nothing and draws no random numbers
-            model = OCTCubeClassifier(card)
-        wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        with torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in network(card).state_dict().items()}
     except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"The model card in {source} describes no model that can be built ({error})."
@@ -119,8 +141,6 @@ def build_model(
         raise CheckpointError(
             f"Weights in {source} do not have the shape its card says: {first_few(wrong)}."
         )
-    model.load_state_dict(tensors, assign=True)
-    return model
 
 
 def check_names(wanted: Iterable[str], found: Iterable[str], source: str) -> None:
@@ -145,13 +165,18 @@ def first_few(names: list[str], count: int = 3) -> str:
 
 def _check_dimensions(card: ModelCard, tensors: dict[str, torch.Tensor], source: str) -> None:
     """Refuse, before anything is built, a card whose numbers contradict each other or the file."""
-    architecture: Architecture = card.architecture
-    blocks = {int(match[1]) for name in tensors if (match := _BLOCK.match(name))}
+    blocks: dict[str, set[int]] = {}
+    for name in tensors:
+        if match := _BLOCK.match(name):
+            blocks.setdefault(match[1], set()).add(int(match[2]))
     try:
-        consistent = (
-            architecture.depth == len(blocks) > 0
-            and architecture.embed_dim % architecture.num_heads == 0
-            and architecture.outputs == 2 * len(card.labels)
+        consistent = _depths(card) == {prefix: len(found) for prefix, found in blocks.items()}
+        consistent &= all(part.embed_dim % part.num_heads == 0 for part in card.transformers)
+        consistent &= card.kind != "classifier" or (
+            card.architecture.outputs == 2 * len(card.labels)
+        )
+        consistent &= card.alignment is None or (
+            bool(card.alignment.regression_hidden) == bool(card.targets)
         )
     except (TypeError, ZeroDivisionError):
         consistent = False
@@ -159,3 +184,16 @@ def _check_dimensions(card: ModelCard, tensors: dict[str, torch.Tensor], source:
         raise CheckpointError(
             f"The model card in {source} contradicts itself or the weights beside it."
         )
+
+
+def _depths(card: ModelCard) -> dict[str, int]:
+    """Number of blocks by the prefix of their names."""
+    if card.alignment is not None:
+        return {
+            "oct_tower.encoder.": card.architecture.depth,
+            "enface_tower.encoder.": card.alignment.enface.depth,
+        }
+    depths = {"encoder.": card.architecture.depth}
+    if card.decoder is not None:
+        depths["decoder."] = card.decoder.depth
+    return depths

@@ -1,55 +1,40 @@
-"""The released OCTCube-M files: recognise the layout, infer every dimension, rename the weights.
-
-Of the released layouts the eight-disease classifier loads; the others are recognised and refused by name.
-"""
+"""The released OCTCube-M and RETFound files: recognise the layout, infer every dimension, rename the weights."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import pickle
-import re
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from octcube_core.checkpoints.card import Architecture, Label, ModelCard
+from octcube_core.checkpoints.card import ModelCard
 from octcube_core.checkpoints.format import build_model, check_names
+from octcube_core.checkpoints.infer import infer_card
+from octcube_core.checkpoints.reference_names import Weights, reference_names, split_image_tables
 from octcube_core.errors import CheckpointError
-from octcube_core.models.octcube import OCTCubeClassifier
+from octcube_core.models.family import Model
 from octcube_core.token_grid import Triple
 
-HEAD_DIM = 64  # of every released model
+PREFIX = "module."  # of weights saved by a parallel trainer
+# A fine-tuned RETFound file may hold these; a pre-trained one holds its decoder.
+_NOT_ENCODER = ("decoder_", "mask_token", "head.", "fc_norm.")
 
-# ICD-10-CM. Type 1 and type 2 diabetes have codes of their own.
-RELEASED_LABELS = (
-    Label("Diabetic macular edema", "DME", ("E10.311", "E11.311")),
-    Label("Age-related macular degeneration", "AMD", ("H35.30", "H35.31", "H35.32")),
-    Label("Primary open-angle glaucoma", "POAG", ("H40.11",)),
-    Label("Epiretinal membrane or macular hole", "ERM/MH", ("H35.37", "H35.34")),
-    Label("Diabetic retinopathy without macular edema", "DR", ("E10.319", "E11.319")),
-    Label("Posterior vitreous detachment", "PVD", ("H43.81",)),
-    Label("Central retinal artery or vein occlusion", "CRAO/CRVO", ("H34.1", "H34.81")),
-    Label("Retinal neovascularization", "RNV", ("H35.05",)),
-)
 
-# The reference's name of each module, and ours.
-_RENAMED = {
-    "cls_token": "encoder.cls_token",
-    "pos_embed_spatial": "encoder.positions.spatial",
-    "pos_embed_temporal": "encoder.positions.temporal",
-    "pos_embed_class": "encoder.positions.cls",
-    "patch_embed.proj": "encoder.embedding",
-    "norm": "encoder.norm",
-    "head": "head.linear",
-}
-_RENAMED_IN_BLOCK = {"mixer.Wqkv": "attention.qkv", "mixer.out_proj": "attention.proj"}
-_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)\.(weight|bias)")
+@dataclass(frozen=True)
+class UpstreamFile:
+    """A released file's content: its card, and its weights under our names.
 
-Weights = dict[str, torch.Tensor]
+    ``unused`` holds weights of the file that no network here needs (RETFound's decoder), under their own names.
+    """
+
+    card: ModelCard
+    weights: Weights
+    unused: Weights
 
 
 def load_upstream(
@@ -57,40 +42,56 @@ def load_upstream(
     *,
     dtype: torch.dtype = torch.float32,
     input_shape: Triple | None = None,
-) -> OCTCubeClassifier:
-    """Read the released multi-task classifier, or a file of its layout and any dimensions.
+) -> Model:
+    """Read a released model, or a file of such a layout and any dimensions.
 
     Parameters
     ----------
     path : path
-        A file of ``torch.save`` with ``{model, epoch, args}``. No code in it is run.
+        A file of ``torch.save``. No code in it is run.
     dtype : torch.dtype
         Precision of the model in memory.
     input_shape : (frames, height, width), optional
-        What the model was made for. The file states how many tokens lie in a plane but not their rows and columns;
+        What the model shall see. The file states how many tokens lie in a plane but not their rows and columns;
         without this argument they are taken as the most nearly square grid, not higher than wide.
 
     Returns
     -------
-    OCTCubeClassifier
-        On the CPU, in training mode like any new module.
+    model
+        A classifier, masked autoencoder, COEP model or bare encoder; on the CPU, in training mode like any new module.
 
     Raises
     ------
     CheckpointError
-        If the file cannot be read safely, has another layout, or the cube does not divide ``input_shape``.
+        If the file cannot be read safely, has an unknown layout, or the cube does not divide ``input_shape``.
     """
+    file = read_upstream(path, input_shape)
+    weights = {name: tensor.to(dtype, copy=True) for name, tensor in file.weights.items()}
+    return build_model(file.card, weights, str(path))
+
+
+def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = None) -> UpstreamFile:
+    """Read a released file's weights without building a model; arguments and errors as of ``load_upstream``."""
     path = Path(path)
     content = _read_safely(path)
     weights = _weights(content, path)
-    _refuse_other_layouts(weights, path)
+    image_prefix = _image_prefix(weights)
+    unused: Weights = {}
     try:
-        architecture = _infer_architecture(weights, input_shape, path)
-        check_names(_expected_names(architecture.depth), weights, str(path))
-    except (KeyError, AttributeError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is not a whole OCTCube classifier (at {error}).") from error
-    renamed = {_our_name(name): tensor.to(dtype, copy=True) for name, tensor in weights.items()}
-    return build_model(_card(architecture, content.get("epoch")), renamed, str(path))
+        if image_prefix is not None:
+            weights = split_image_tables(weights, image_prefix)
+        if image_prefix == "":
+            unused = {
+                name: weights.pop(name) for name in list(weights) if name.startswith(_NOT_ENCODER)
+            }
+        card = infer_card(weights, content, input_shape, str(path))
+        names = reference_names(card)
+    except (KeyError, AttributeError, ValueError, IndexError, StopIteration) as error:
+        raise CheckpointError(
+            f"{path} is not a whole model of a released layout (at {error})."
+        ) from error
+    check_names(names, weights, str(path))
+    return UpstreamFile(card, {names[name]: tensor for name, tensor in weights.items()}, unused)
 
 
 def _read_safely(path: Path) -> dict[str, Any]:
@@ -120,92 +121,9 @@ def _weights(content: dict[str, Any], path: Path) -> Weights:
         )
     if not all(isinstance(key, str) and torch.is_tensor(value) for key, value in weights.items()):
         raise CheckpointError(f"{path} holds something other than tensors among its weights.")
-    return dict(weights)
+    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
 
 
-def _refuse_other_layouts(weights: Weights, path: Path) -> None:
-    names = {name.removeprefix("module.") for name in weights}
-    if any(name.startswith(("visual.", "text.")) for name in names):
-        layout = "an OCTCube-IR or OCTCube-EF model (OCT and en-face towers)"
-    elif "pos_embed" in names and "blocks.0.attn.qkv.weight" in names:
-        layout = "a RETFound model (2D encoder)"
-    elif "mask_token" in names or "decoder_embed.weight" in names:
-        layout = "a masked autoencoder (OCTCube before fine-tuning)"
-    elif "pos_embed_spatial" in names and "head.weight" in names:
-        return
-    else:
-        raise CheckpointError(
-            f"{path} holds weights of an unknown layout; expected a released OCTCube classifier."
-        )
-    raise CheckpointError(f"{path} is {layout}, which cannot score diseases; choose a classifier.")
-
-
-def _infer_architecture(weights: Weights, input_shape: Triple | None, path: Path) -> Architecture:
-    dim, _, *cube = weights["patch_embed.proj.weight"].shape
-    outputs = weights["head.weight"].shape[0]
-    if len(cube) != 3 or dim % HEAD_DIM or outputs != 2 * len(RELEASED_LABELS):
-        raise CheckpointError(
-            f"{path} has {outputs} outputs, {dim} features and patches of {tuple(cube)}; a released classifier has "
-            f"{2 * len(RELEASED_LABELS)} outputs, a multiple of {HEAD_DIM} features and 3D patches."
-        )
-    cz, cy, cx = cube
-    wanted = None
-    if input_shape is not None:
-        if any(size < 1 or size % step for size, step in zip(input_shape, cube, strict=True)):
-            raise CheckpointError(
-                f"An input of {tuple(input_shape)} cannot be cut into the cubes of {tuple(cube)} of {path}."
-            )
-        wanted = input_shape[1] // cy, input_shape[2] // cx
-    rows, columns = _table_shape(weights["pos_embed_spatial"].shape[1], wanted)
-    return Architecture(
-        embed_dim=dim,
-        depth=1 + max(int(match[1]) for name in weights if (match := _BLOCK.fullmatch(name))),
-        num_heads=dim // HEAD_DIM,
-        cube=(cz, cy, cx),
-        grid=(weights["pos_embed_temporal"].shape[1], rows, columns),
-        mlp_dim=weights["blocks.0.mlp.fc1.weight"].shape[0],
-        outputs=outputs,
-        final_residual=False,
-    )
-
-
-def _table_shape(count: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
-    """(rows, columns) of a table of ``count`` in-plane positions.
-
-    The wanted shape or a multiple of it if that fits; else the most nearly square one, rows <= columns.
-    """
-    if wanted is not None:
-        factor = math.sqrt(count / math.prod(wanted))
-        rows, columns = round(wanted[0] * factor), round(wanted[1] * factor)
-        if rows * columns == count and rows * wanted[1] == columns * wanted[0]:
-            return rows, columns
-    rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
-    return rows, count // rows
-
-
-def _expected_names(depth: int) -> set[str]:
-    tables = {name for name in _RENAMED if name.startswith(("cls_token", "pos_embed"))}
-    modules = set(_RENAMED) - tables
-    parts = ("norm1", "norm2", "mlp.fc1", "mlp.fc2", *_RENAMED_IN_BLOCK)
-    modules |= {f"blocks.{block}.{part}" for block in range(depth) for part in parts}
-    return tables | {f"{module}.{kind}" for module in modules for kind in ("weight", "bias")}
-
-
-def _our_name(name: str) -> str:
-    if match := _BLOCK.fullmatch(name):
-        block, module, kind = match.groups()
-        return f"encoder.blocks.{block}.{_RENAMED_IN_BLOCK.get(module, module)}.{kind}"
-    if name in _RENAMED:
-        return _RENAMED[name]
-    module, _, kind = name.rpartition(".")
-    return f"{_RENAMED[module]}.{kind}"
-
-
-def _card(architecture: Architecture, epoch: Any) -> ModelCard:
-    return ModelCard(
-        name="OCTCube multi-task (released layout)",
-        version=f"epoch {epoch}" if isinstance(epoch, int) else "released",
-        architecture=architecture,
-        labels=RELEASED_LABELS,
-        licence="that of the file's source (zucksliu/OCTCubeM on Hugging Face for the released weights)",
-    )
+def _image_prefix(weights: Weights) -> str | None:
+    """What stands before the names of the 2D encoder, or None if the file has none."""
+    return next((prefix for prefix in ("", "text.") if f"{prefix}pos_embed" in weights), None)

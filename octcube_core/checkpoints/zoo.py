@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from octcube_core.checkpoints.format import build_model, load_checkpoint
+from octcube_core.checkpoints.format import load_checkpoint
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
-from octcube_core.models.octcube import OCTCubeClassifier
+from octcube_core.models.family import Model
 from octcube_core.runtime import choose_device, choose_precision, choose_threads
 from octcube_core.token_grid import Triple
 
@@ -26,13 +26,13 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     input_shape: Triple | None = None,
-) -> OCTCubeClassifier:
+) -> Model:
     """Load a model for inference.
 
     Parameters
     ----------
     name_or_path : str or path
-        "demo", or a file: our ``.safetensors`` or a released OCTCube classifier, told apart by content.
+        "demo", or a file: our ``.safetensors`` or a released OCTCube or RETFound file, told apart by content.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : str
@@ -42,8 +42,9 @@ def load_model(
 
     Returns
     -------
-    OCTCubeClassifier
-        In eval mode, frozen, on the device in the precision.
+    model
+        A classifier, COEP model, masked autoencoder or bare encoder, in eval mode, frozen, on the device, in the
+        precision.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def load_model(
     else:
         model = load_checkpoint(path, dtype=dtype)
     if input_shape is not None and tuple(input_shape) != model.card.architecture.input_shape:
-        model = _with_input_shape(model, input_shape, str(path))
+        _set_input_shape(model, input_shape, str(path))
     if target.type == "cpu":
         torch.set_num_threads(choose_threads())
     return model.to(target).eval().requires_grad_(False)
@@ -98,9 +99,8 @@ def _is_torch_file(path: Path) -> bool:
     raise CheckpointError(f"{path} is not a model file (neither safetensors nor PyTorch).")
 
 
-def _with_input_shape(
-    model: OCTCubeClassifier, input_shape: Triple, source: str
-) -> OCTCubeClassifier:
+def _set_input_shape(model: Model, input_shape: Triple, source: str) -> None:
+    """Let a model see another input; its position tables stay and are interpolated."""
     architecture = model.card.architecture
     if any(
         size < 1 or size % cube for size, cube in zip(input_shape, architecture.cube, strict=True)
@@ -109,10 +109,10 @@ def _with_input_shape(
             f"An input of {tuple(input_shape)} cannot be cut into the cubes of {architecture.cube} of {source}."
         )
     z, y, x = (size // cube for size, cube in zip(input_shape, architecture.cube, strict=True))
-    card = dataclasses.replace(
-        model.card, architecture=dataclasses.replace(architecture, grid=(z, y, x))
+    table = architecture.table_grid
+    model.card = dataclasses.replace(
+        model.card,
+        architecture=dataclasses.replace(
+            architecture, grid=(z, y, x), position_table=None if table == (z, y, x) else table
+        ),
     )
-    spatial, temporal = model.encoder.positions.tables((z, y, x))
-    tables = {"encoder.positions.spatial": spatial, "encoder.positions.temporal": temporal}
-    weights = {name: tensor.detach() for name, tensor in (model.state_dict() | tables).items()}
-    return build_model(card, weights, source)

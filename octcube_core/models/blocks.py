@@ -41,6 +41,14 @@ class MLP(nn.Module):
         output: torch.Tensor = self.fc2(self.act(self.fc1(x)))
         return output
 
+    def mean(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of the output over tokens: (batch, tokens, dim) -> (batch, dim).
+
+        The second layer is linear, so it needs to see the mean alone: half of the work, forwards and backwards.
+        """
+        output: torch.Tensor = self.fc2(self.act(self.fc1(x)).mean(dim=1))
+        return output
+
 
 class Block(nn.Module):
     """Attention and MLP, each on normalised input and added to the residual stream.
@@ -56,7 +64,23 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = MLP(dim, mlp_dim)
 
+    def attend(self, x: torch.Tensor) -> torch.Tensor:
+        """The block's first half: tokens mixed by attention, residual added."""
+        mixed: torch.Tensor = x + self.attention(self.norm1(x))
+        return mixed
+
     def forward(self, x: torch.Tensor, add_residual: bool = True) -> torch.Tensor:
-        x = x + self.attention(self.norm1(x))
+        x = self.attend(x)
         update: torch.Tensor = self.mlp(self.norm2(x))
         return x + update if add_residual else update
+
+    def mean_after(self, x: torch.Tensor, add_residual: bool = True) -> torch.Tensor:
+        """Mean over tokens of the block's second half: ``attend``'s output -> (batch, dim)."""
+        return self.mean_after_norm(x, self.norm2(x), add_residual)
+
+    def mean_after_norm(
+        self, x: torch.Tensor, normed: torch.Tensor, add_residual: bool = True
+    ) -> torch.Tensor:
+        """``mean_after`` from ``norm2``'s output on."""
+        update = self.mlp.mean(normed)
+        return x.mean(dim=1) + update if add_residual else update

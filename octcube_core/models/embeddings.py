@@ -48,28 +48,31 @@ class CubeEmbedding(nn.Module):
 
 
 class CubePositions(nn.Module):
-    """Learnt positions of 3D tokens: spatial[row, column] + temporal[z], and one for the class token.
+    """Learnt positions of tokens: spatial[row, column] + temporal[z], and one for the class token.
 
-    Tables are interpolated to other grids: bicubic in-plane, linear along z.
+    Tables are interpolated to other grids: bicubic in-plane, linear along z. A ``planar`` one, for images, has no
+    table along z.
     """
 
-    def __init__(self, dim: int, grid: Triple) -> None:
+    def __init__(self, dim: int, grid: Triple, planar: bool = False) -> None:
         super().__init__()
         self.table_grid = grid
         self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], dim))
-        self.temporal = nn.Parameter(torch.zeros(1, grid[0], dim))
+        self.temporal = None if planar else nn.Parameter(torch.zeros(1, grid[0], dim))
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
-        for table in (self.spatial, self.temporal, self.cls):
+        for table in self.parameters():
             nn.init.trunc_normal_(table, std=0.02)
 
     def tables(self, grid: Triple) -> tuple[torch.Tensor, torch.Tensor]:
         """The tables brought to a (z, y, x) grid: spatial (1, y * x, dim) and temporal (1, z, dim)."""
         spatial: torch.Tensor = self.spatial
-        temporal: torch.Tensor = self.temporal
         if grid[1:] != self.table_grid[1:]:
             image = spatial.reshape(1, *self.table_grid[1:], -1).permute(0, 3, 1, 2).float()
             image = F.interpolate(image, size=grid[1:], mode="bicubic", align_corners=False)
             spatial = image.flatten(2).transpose(1, 2).to(spatial.dtype)
+        if self.temporal is None:
+            return spatial, spatial.new_zeros(1, grid[0], spatial.shape[-1])
+        temporal: torch.Tensor = self.temporal
         if grid[0] != self.table_grid[0]:
             line = F.interpolate(
                 temporal.transpose(1, 2).float(), size=grid[0], mode="linear", align_corners=False

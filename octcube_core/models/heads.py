@@ -1,27 +1,53 @@
-"""Heads that turn the encoder's tokens into what a task asks for."""
+"""Heads that turn an encoder's pooled tokens into what a task asks for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
-def pool_tokens(tokens: torch.Tensor) -> torch.Tensor:
-    """Mean over all tokens but the class token: (batch, 1 + tokens, dim) -> (batch, dim)."""
-    return tokens[:, 1:].mean(dim=1)
-
-
 class MultiTaskHead(nn.Module):
-    """Pooling, dropout and one linear layer; logits 2k and 2k + 1 say disease k is absent or present."""
+    """Dropout and a linear layer on the mean of the tokens; logits 2k, 2k + 1 say disease k is absent, present."""
 
     def __init__(self, dim: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(dim, outputs)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.linear(self.dropout(pool_tokens(tokens)))
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.linear(self.dropout(pooled))
         return logits
+
+
+class RegressionHead(nn.Module):
+    """Norm and a two-layer perceptron on the embeddings of several modalities, one after another.
+
+    A missing modality is a zero vector.
+    """
+
+    def __init__(self, projection: int, modalities: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.projection, self.modalities = projection, modalities
+        self.norm = nn.LayerNorm(projection * modalities)  # PyTorch's own eps, 1e-5, as released
+        self.fc1 = nn.Linear(projection * modalities, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, outputs)
+
+    def forward(self, embeddings: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        """Values, shape (batch, outputs), of ``modalities`` embeddings (batch, projection), None for a missing one."""
+        known = next(embedding for embedding in embeddings if embedding is not None)
+        zero = torch.zeros_like(known)
+        joined = torch.cat([zero if part is None else part for part in embeddings], dim=-1)
+        values: torch.Tensor = self.fc2(self.act(self.fc1(self.norm(joined))))
+        return values
+
+
+def unit_length(vectors: torch.Tensor) -> torch.Tensor:
+    """Scale (batch, dim) vectors to length 1, in float32."""
+    return F.normalize(vectors.float(), dim=-1)
 
 
 def disease_probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

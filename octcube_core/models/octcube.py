@@ -1,4 +1,4 @@
-"""The 3D vision transformer OCTCube and its multi-task disease classifier."""
+"""The vision transformer OCTCube, for volumes and en-face images, alone and with the multi-task head."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ OnBlock = Callable[[int, int], None]
 
 
 class OCTCubeEncoder(nn.Module):
-    """A vision transformer over the cubes of a volume.
+    """A vision transformer over the cubes of a volume, or over the patches of an image.
 
-    The forward pass is split in two so that explanations are cheap: ``trunk`` runs all blocks but the last, and
-    ``last_block`` can then be run (and differentiated) again and again from its output.
+    Input is a (batch, 1, frames, height, width) volume in [0, 1] or, for a planar architecture, a
+    (batch, 3, height, width) image, whose colours are taken as the slices of one layer of cubes.
+
+    The forward pass is split so that explanations are cheap: ``trunk`` runs all blocks but the last; ``attend`` and
+    ``pool`` (together: the last block and the mean over tokens) can then be run and differentiated again and again.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -29,43 +32,106 @@ class OCTCubeEncoder(nn.Module):
         self.architecture = architecture
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.embedding = CubeEmbedding(dim, architecture.cube)
-        self.positions = CubePositions(dim, architecture.grid)
+        self.positions = CubePositions(dim, architecture.table_grid, architecture.planar)
         self.blocks = nn.ModuleList(
             Block(dim, architecture.num_heads, architecture.mlp_dim)
             for _ in range(architecture.depth)
         )
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         nn.init.normal_(self.cls_token, std=0.02)
-        self.apply(_initialise_linear)
+        self.apply(initialise_linear)
+
+    @property
+    def residual(self) -> bool:
+        """Whether the last block's output holds the residual stream."""
+        return self.architecture.final_residual
 
     def grid(self, volume: torch.Tensor) -> Triple:
-        """Token grid (z, y, x) of a (batch, 1, frames, height, width) volume."""
-        return self.embedding.grid(tuple(volume.shape[2:]))
+        """Token grid (z, y, x) of a volume or image."""
+        return self.embedding.grid(tuple(volume.shape[-3:]))
 
-    def trunk(self, volume: torch.Tensor, on_block: OnBlock | None = None) -> torch.Tensor:
-        """Tokens before the last block, shape (batch, 1 + z * y * x, dim), class token first.
+    def embed(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens before the first block, shape (batch, 1 + tokens, dim), class token first.
+
+        ``keep``, shape (batch, kept), leaves only those tokens, in that order.
+        """
+        if volume.ndim == 4:
+            volume = volume.unsqueeze(1)
+        tokens = self.embedding(volume) + self.positions(self.grid(volume))
+        if keep is not None:
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+        cls = (self.cls_token + self.positions.cls).expand(tokens.shape[0], -1, -1)
+        return torch.cat([cls, tokens], dim=1)
+
+    def trunk(
+        self,
+        volume: torch.Tensor,
+        on_block: OnBlock | None = None,
+        keep: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Tokens before the last block, shape (batch, 1 + tokens, dim), class token first.
 
         ``on_block(done, total)`` is called after every block; what it raises ends the pass.
         """
-        tokens = self.embedding(volume) + self.positions(self.grid(volume))
-        cls = (self.cls_token + self.positions.cls).expand(tokens.shape[0], -1, -1)
-        x = torch.cat([cls, tokens], dim=1)
+        x = self.embed(volume, keep)
         for number, block in enumerate(self.blocks[:-1], start=1):
             x = block(x)
             if on_block is not None:
                 on_block(number, len(self.blocks))
         return x
 
-    def last_block(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens after the last block, same shape; no final norm is applied."""
+    def attend(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The last block's attention on ``trunk``'s tokens; same shape."""
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        return block.attend(tokens)
+
+    def pool(self, attended: torch.Tensor) -> torch.Tensor:
+        """Mean over all tokens but the class token after the last block, shape (batch, dim), from ``attend``'s output.
+
+        No final norm is applied.
+        """
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        return block.mean_after(attended[:, 1:], self.residual)
+
+    def pooled(self, volume: torch.Tensor) -> torch.Tensor:
+        """Mean over the tokens of a whole forward pass, shape (batch, dim)."""
+        return self.pool(self.attend(self.trunk(volume)))
+
+    def forward(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens after the last block, class token first; no final norm is applied."""
         output: torch.Tensor = self.blocks[-1](
-            tokens, add_residual=self.architecture.final_residual
+            self.trunk(volume, keep=keep), add_residual=self.residual
         )
         return output
 
+
+class FeatureEncoder(nn.Module):
+    """An encoder without a task: released OCTCube or RETFound weights, or the start of a fine-tuning.
+
+    Attributes
+    ----------
+    card : ModelCard
+    encoder : OCTCubeEncoder
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__()
+        self.card = card
+        self.encoder = OCTCubeEncoder(card.architecture)
+
+    def project(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Features, shape (batch, dim), from the mean over tokens: the final norm."""
+        features: torch.Tensor = self.encoder.norm(pooled)
+        return features
+
+    def pooled_features(self, volume: torch.Tensor) -> torch.Tensor:
+        """Features, shape (batch, dim), of volumes in [0, 1] or of normalised images."""
+        return self.project(self.encoder.pooled(volume))
+
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Tokens of a (batch, 1, frames, height, width) volume in [0, 1], class token first."""
-        return self.last_block(self.trunk(volume))
+        return self.pooled_features(volume)
 
 
 class OCTCubeClassifier(nn.Module):
@@ -86,17 +152,14 @@ class OCTCubeClassifier(nn.Module):
             card.architecture.embed_dim, card.architecture.outputs, card.architecture.head_dropout
         )
 
-    def tail(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits, shape (batch, 2 * diseases), from ``encoder.trunk``'s tokens."""
-        logits: torch.Tensor = self.head(self.encoder.last_block(tokens))
-        return logits
-
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         """Logits, shape (batch, 2 * diseases), of (batch, 1, frames, height, width) volumes in [0, 1]."""
-        return self.tail(self.encoder.trunk(volume))
+        logits: torch.Tensor = self.head(self.encoder.pooled(volume))
+        return logits
 
 
-def _initialise_linear(module: nn.Module) -> None:
+def initialise_linear(module: nn.Module) -> None:
+    """Xavier weights and zero biases, as masked autoencoders use (He et al., arXiv:2111.06377)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -16,7 +16,7 @@ from octcube_core.preprocess import prepare, resize_volume
 
 
 def _card(cube=(3, 16, 16), grid=(4, 4, 6)) -> ModelCard:
-    architecture = Architecture(64, 1, 1, cube, grid, 256, 2, final_residual=True)
+    architecture = Architecture(64, 1, 1, cube, grid, 256, final_residual=True, outputs=2)
     return ModelCard("toy", "1", architecture, (Label("Disease", "D"),))
 
 
@@ -131,10 +131,13 @@ def test_a_lesion_in_a_reduced_odd_volume_lights_up_its_cube() -> None:
     assert (tokens.voxel_of_token(expected) <= stop - 0.5).all()
 
 
-def test_a_single_bscan_fills_every_frame() -> None:
+def test_a_single_bscan_becomes_one_layer_of_cubes() -> None:
     values = np.random.default_rng(0).integers(0, 256, (1, 64, 96), dtype=np.uint8)
-    volume, _ = prepare(Exam(OCTVolume(values)), _card())
-    torch.testing.assert_close(volume[0, 0], volume[0, 0, :1].expand(12, -1, -1))
+    volume, grid = prepare(Exam(OCTVolume(values)), _card())
+    assert volume.shape[2] == 3
+    torch.testing.assert_close(volume[0, 0], volume[0, 0, :1].expand(3, -1, -1))
+    assert grid.shape[0] == 1
+    assert grid.bscan_of_token(0) == 0
 
 
 def test_a_volume_with_nan_is_refused() -> None:

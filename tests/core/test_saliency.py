@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam import GradCAMPlusPlus, HiResCAM
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 
 from octcube_core.bench import random_model
-from octcube_core.saliency import CachedTail, disease_maps, normalise
+from octcube_core.checkpoints.card import SALIENCY_METHODS
+from octcube_core.saliency import CachedTail, disease_logit, normalise, saliency_maps
 
 GRID = (4, 2, 3)
 SHAPE = (12, 32, 48)
@@ -26,40 +28,64 @@ def volume() -> torch.Tensor:
     return torch.rand(1, 1, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def _tokens(model, volume: torch.Tensor) -> torch.Tensor:
+METHODS = {
+    "gradcam++": GradCAMPlusPlus,
+    "gradcam": GradCAM,
+    "hirescam": HiResCAM,
+    "layercam": LayerCAM,
+    "xgradcam": XGradCAM,
+    "eigencam": EigenCAM,
+}
+TARGETS = [disease_logit(disease) for disease in range(8)]
+
+
+def _tail(model, volume: torch.Tensor, layer: str = "norm1") -> CachedTail:
     with torch.no_grad():
-        return model.encoder.trunk(volume.to(model.head.linear.weight.dtype))
+        tokens = model.encoder.trunk(volume.to(model.head.linear.weight.dtype))
+    return CachedTail(model.encoder, model.head, tokens, GRID, layer)
 
 
-def _maps(model, volume: torch.Tensor, method: str = "gradcam++") -> np.ndarray:
-    with CachedTail(model, _tokens(model, volume), GRID, method) as tail:
-        return disease_maps(tail, 8)
+def _maps(model, volume: torch.Tensor, method: str = "gradcam++", layer: str = "norm1"):
+    with _tail(model, volume, layer) as tail:
+        return saliency_maps(tail, TARGETS, method)
 
 
-def _plain_maps(model, volume: torch.Tensor, method_class=GradCAMPlusPlus) -> np.ndarray:
+class _Plain(torch.nn.Module):
+    """The model as textbooks write it: every token through the last block, then their mean."""
+
+    def __init__(self, model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        return self.model.head(self.model.encoder(volume)[:, 1:].mean(dim=1))
+
+
+def _plain_maps(model, volume: torch.Tensor, method: str, layer: str) -> np.ndarray:
     """The whole model forward and backward for every disease, with pytorch-grad-cam's own hooks."""
-    model = copy.deepcopy(model).requires_grad_(True)
+    plain = _Plain(copy.deepcopy(model).requires_grad_(True))
 
     def to_volume(tokens: torch.Tensor) -> torch.Tensor:
-        return tokens[:, 1:].permute(0, 2, 1).reshape(1, -1, *GRID)
+        inner = tokens[:, 1:] if tokens.shape[1] > math.prod(GRID) else tokens
+        return inner.permute(0, 2, 1).reshape(1, -1, *GRID)
 
     maps = []
-    cam = method_class(model, [model.encoder.blocks[-1].norm1], reshape_transform=to_volume)
-    for disease in range(8):
-        model.zero_grad()
-        recorded = cam.activations_and_grads
-        recorded(volume)[0, 2 * disease + 1].backward()
-        activation, gradient = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
-        maps.append(cam.get_cam_image(volume, None, None, activation, gradient, False)[0])
-    cam.activations_and_grads.release()
-    return np.maximum(np.stack(maps), 0)
+    target_layer = getattr(plain.model.encoder.blocks[-1], layer)
+    with METHODS[method](plain, [target_layer], reshape_transform=to_volume) as cam:
+        for disease in range(8):
+            plain.zero_grad()
+            recorded = cam.activations_and_grads
+            recorded(volume)[0, 2 * disease + 1].backward()
+            activation, gradient = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
+            maps.append(cam.get_cam_image(volume, None, None, activation, gradient, False)[0])
+    return np.maximum(np.stack(maps), 0).reshape(8, *GRID)
 
 
-@pytest.mark.parametrize(
-    ("method", "method_class"), [("gradcam++", GradCAMPlusPlus), ("hirescam", HiResCAM)]
-)
-def test_equal_to_pytorch_grad_cam_on_the_whole_model(model, volume, method, method_class) -> None:
-    ours, plain = _maps(model, volume, method), _plain_maps(model, volume, method_class)
+@pytest.mark.parametrize("layer", ["norm1", "norm2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_to_pytorch_grad_cam_on_the_whole_model(model, volume, method, layer) -> None:
+    ours = _maps(model, volume, method, layer)
+    plain = _plain_maps(model, volume, method, layer)
     assert (plain.max(axis=(1, 2, 3)) > 0).sum() >= 4  # there is something to compare
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-5)
     np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-4 * plain.max())
@@ -68,20 +94,30 @@ def test_equal_to_pytorch_grad_cam_on_the_whole_model(model, volume, method, met
     assert (ours >= 0).all()
 
 
-def test_logits_and_embedding_come_from_the_same_pass(model, volume) -> None:
+def test_every_method_of_the_cards_is_known() -> None:
+    assert set(METHODS) == set(SALIENCY_METHODS)
+
+
+@pytest.mark.parametrize("layer", ["norm1", "norm2"])
+def test_logits_and_embedding_come_from_the_same_pass(model, volume, layer) -> None:
     with torch.no_grad():
         features = model.encoder(volume)
         logits = model(volume)
-    with CachedTail(model, _tokens(model, volume), GRID) as tail:
-        np.testing.assert_allclose(tail.logits, logits[0], atol=1e-6)
-        np.testing.assert_allclose(tail.embedding, features[0, 1:].mean(dim=0), atol=1e-6)
+    with _tail(model, volume, layer) as tail:
+        np.testing.assert_allclose(tail.outputs[0].detach(), logits[0], atol=1e-6)
+        np.testing.assert_allclose(tail.pooled, features[0, 1:].mean(dim=0), atol=1e-6)
 
 
-def test_one_disease_can_be_asked_for_again_in_any_order(model, volume) -> None:
-    every = _maps(model, volume)
-    with CachedTail(model, _tokens(model, volume), GRID) as tail:
+@pytest.mark.parametrize("layer", ["norm1", "norm2"])
+def test_one_disease_can_be_asked_for_again_in_any_order_and_by_any_method(
+    model, volume, layer
+) -> None:
+    every = {method: _maps(model, volume, method, layer) for method in METHODS}
+    with _tail(model, volume, layer) as tail:
         for disease in (5, 2, 5):
-            np.testing.assert_array_equal(tail.disease_map(disease), every[disease])
+            for method in METHODS:
+                again = tail.map(TARGETS[disease], method)
+                np.testing.assert_array_equal(again, every[method][disease])
 
 
 def test_no_weight_gets_a_gradient_even_if_the_model_is_not_frozen(model, volume) -> None:
@@ -90,23 +126,9 @@ def test_no_weight_gets_a_gradient_even_if_the_model_is_not_frozen(model, volume
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_hooks_are_gone_also_after_an_error(model, volume) -> None:
-    def stop(done: int, total: int) -> None:
-        raise IndexError("pytorch-grad-cam's own context manager would swallow this")
-
-    norm = model.encoder.blocks[-1].norm1
-    with CachedTail(model, _tokens(model, volume), GRID) as tail:
-        assert norm._forward_hooks
-        with pytest.raises(IndexError):
-            disease_maps(tail, 8, stop)
-    assert not norm._forward_hooks
-    tail = CachedTail(model, _tokens(model, volume), GRID)
-    with pytest.raises(IndexError), tail:
-        stop(0, 8)
-    assert not norm._forward_hooks
-    with pytest.raises(RuntimeError):
-        CachedTail(model, torch.zeros(1, 25, 99), GRID)
-    assert not norm._forward_hooks
+def test_no_hook_is_left_on_the_model(model, volume) -> None:
+    _maps(model, volume)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -102,9 +102,20 @@ def test_a_run_may_start_from_a_model(tmp_path):
     task = FinetuneTask(start.card, start_from=str(path))
     for name, tensor in start.state_dict().items():
         torch.testing.assert_close(task.model.state_dict()[name], tensor)
-    larger = random_model(1, 64, 1, (9, 32, 32), final_residual=True).card
+    deeper = random_model(2, 64, 1, (6, 32, 32), final_residual=True).card
     with pytest.raises(InputError, match="architecture"):
-        FinetuneTask(larger, start_from=str(path))
+        FinetuneTask(deeper, start_from=str(path))
+
+
+def test_a_run_may_start_from_an_encoder_of_another_grid(tmp_path):
+    start = random_model(1, 64, 1, (6, 32, 32), final_residual=True)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, start)
+    larger = random_model(1, 64, 1, (9, 48, 32), final_residual=True).card
+    encoder = FinetuneTask(larger, start_from=str(path)).model.encoder
+    spatial, temporal = start.encoder.positions.tables((3, 3, 2))
+    torch.testing.assert_close(encoder.positions.spatial.data, spatial)
+    torch.testing.assert_close(encoder.positions.temporal.data, temporal)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecis
 
 from octcube_core.checkpoints import load_model
 from octcube_core.checkpoints.card import ModelCard
+from octcube_core.checkpoints.encoders import volume_encoder
 from octcube_core.errors import InputError
 from octcube_core.models.embeddings import split_cubes
 from octcube_core.models.heads import disease_probabilities
@@ -27,7 +29,8 @@ class FinetuneTask(L.LightningModule):
     Parameters
     ----------
     card : the model's card, with its architecture and labels
-    start_from : name or file of a model whose encoder to start from; None starts from random weights
+    start_from : name or file of a model whose encoder to start from (of any kind, its position tables are brought to
+        this card's grid); None starts from random weights
     lr : peak learning rate of AdamW
     weight_decay : on matrices only, not on gains, biases, tokens and positions
     warmup_share : share of the steps over which the rate rises, before a cosine fall to zero
@@ -75,12 +78,18 @@ class FinetuneTask(L.LightningModule):
         """Copy a model's encoder, and its head too if it scores the same diseases."""
         source = load_model(name_or_path, device="cpu", precision="fp32")
         mine, theirs = self.model.card, source.card
-        if mine.architecture != theirs.architecture:
+        start = volume_encoder(source, mine.architecture.input_shape)
+        head = {
+            "outputs": mine.architecture.outputs,
+            "head_dropout": mine.architecture.head_dropout,
+        }
+        if replace(start.card.architecture, **head) != mine.architecture:
             raise InputError(
                 f"The architecture of {name_or_path} is not the one of this recipe's card."
             )
-        self.model.encoder.load_state_dict(source.encoder.state_dict())
-        if [label.name for label in mine.labels] == [label.name for label in theirs.labels]:
+        self.model.encoder.load_state_dict(start.encoder.state_dict())
+        same = [label.name for label in mine.labels] == [label.name for label in theirs.labels]
+        if same and isinstance(source, OCTCubeClassifier):
             self.model.head.load_state_dict(source.head.state_dict())
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
@@ -89,7 +98,7 @@ class FinetuneTask(L.LightningModule):
         if self.augment is not None:
             volume, lesions = self.augment(volume, lesions)
         tokens = self.model.encoder(volume.unsqueeze(1))
-        loss = self._image_loss(self.model.head(tokens), batch["labels"])
+        loss = self._image_loss(self.model.head(tokens[:, 1:].mean(dim=1)), batch["labels"])
         self.log("train/image_loss", loss.detach(), prog_bar=True)
         if self.lesion_weight > 0:
             lesion_loss = self._lesion_loss(tokens[:, 1:], lesions)

@@ -1,0 +1,132 @@
+"""OCTCube-IR and OCTCube-EF: an OCT tower and an en-face tower that share one space, and a regression on top."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard
+from octcube_core.errors import InputError
+from octcube_core.models.blocks import LAYER_NORM_EPS
+from octcube_core.models.heads import RegressionHead, unit_length
+from octcube_core.models.octcube import OCTCubeEncoder
+
+FIRST_TEMPERATURE = 0.07  # of CLIP (Radford et al., arXiv:2103.00020) and of the paper
+
+
+class OCTTower(nn.Module):
+    """3D encoder and the projection of its pooled tokens."""
+
+    def __init__(self, architecture: Architecture, projection: int) -> None:
+        super().__init__()
+        dim = architecture.embed_dim
+        self.encoder = OCTCubeEncoder(architecture)
+        self.aggregate = nn.Linear(dim, dim)
+        self.aggregate_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.act = nn.GELU()
+        self.head = nn.Linear(dim, projection)
+
+    def project(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Embedding of length 1, shape (batch, projection), from the mean over tokens."""
+        x = self.aggregate_norm(self.aggregate(self.encoder.norm(pooled)))
+        return unit_length(self.head(self.act(x)))
+
+
+class EnFaceTower(nn.Module):
+    """Image encoder and the projection of its pooled tokens; with several modalities, a last layer for each."""
+
+    def __init__(self, alignment: Alignment) -> None:
+        super().__init__()
+        dim, several = alignment.enface.embed_dim, len(alignment.modalities) > 1
+        self.encoder = OCTCubeEncoder(alignment.enface)
+        self.head = nn.Linear(dim, dim if several else alignment.projection)
+        self.act = nn.GELU()
+        self.modality_heads = nn.ModuleList(
+            nn.Linear(dim, alignment.projection) for _ in alignment.modalities if several
+        )
+
+    def project(self, pooled: torch.Tensor, modality: int) -> torch.Tensor:
+        """Embedding of length 1, shape (batch, projection), of images of the modality of that number."""
+        x = self.head(self.encoder.norm(pooled))
+        if len(self.modality_heads):
+            x = self.modality_heads[modality](self.act(x))
+        return unit_length(x)
+
+
+class COEPModel(nn.Module):
+    """Contrastively aligned OCT volumes and en-face images.
+
+    Attributes
+    ----------
+    card : ModelCard
+    modalities : tuple of str
+        What the en-face tower embeds, e.g. ('IR',) or ('FAF', 'IR').
+    log_scales : list of scalar parameters
+        Logarithms of the factors of the similarities, a pair of modalities each: OCT with every en-face modality,
+        then the en-face modalities among each other.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        super().__init__()
+        alignment = card.alignment
+        assert alignment is not None
+        self.card = card
+        self.modalities = alignment.modalities
+        self.oct_tower = OCTTower(card.architecture, alignment.projection)
+        self.enface_tower = EnFaceTower(alignment)
+        towers = 1 + len(self.modalities)
+        self.log_scales = nn.ParameterList(
+            torch.tensor(math.log(1 / FIRST_TEMPERATURE)) for _ in range(math.comb(towers, 2))
+        )
+        self.regression = (
+            RegressionHead(
+                alignment.projection, towers, alignment.regression_hidden, len(card.targets)
+            )
+            if alignment.regression_hidden
+            else None
+        )
+
+    @property
+    def logit_scales(self) -> torch.Tensor:
+        """Factors of the similarities, shape (pairs,)."""
+        return torch.stack([scale.exp() for scale in self.log_scales])
+
+    def embed_volume(self, volume: torch.Tensor) -> torch.Tensor:
+        """Embeddings of length 1, shape (batch, projection), of (batch, 1, frames, height, width) in [0, 1]."""
+        return self.oct_tower.project(self.oct_tower.encoder.pooled(volume))
+
+    def embed_enface(self, image: torch.Tensor, modality: str) -> torch.Tensor:
+        """Embeddings of length 1, shape (batch, projection), of normalised images (batch, 3, height, width)."""
+        number = self.modality_number(modality)
+        return self.enface_tower.project(self.enface_tower.encoder.pooled(image), number)
+
+    def modality_number(self, modality: str) -> int:
+        """Place of an en-face modality; InputError if the model knows no such one."""
+        if modality not in self.modalities:
+            raise InputError(
+                f"{self.card.name} embeds {' and '.join(self.modalities)} images, not {modality}."
+            )
+        return self.modalities.index(modality)
+
+    def predict(self, volume: torch.Tensor | None, *enface: torch.Tensor | None) -> torch.Tensor:
+        """Regression values, shape (batch, targets), from the embeddings of volumes and of each kind of image.
+
+        None stands for a missing modality.
+
+        Raises
+        ------
+        InputError
+            If the model has no regression head, or no embedding is given.
+        """
+        if self.regression is None:
+            raise InputError(f"{self.card.name} has no regression head, so it predicts no values.")
+        given = [volume, *enface, *[None] * (len(self.modalities) - len(enface))]
+        if all(embedding is None for embedding in given):
+            raise InputError("A prediction needs the embedding of at least one modality.")
+        dtype = self.regression.fc1.weight.dtype
+        values: torch.Tensor = self.regression(
+            [None if embedding is None else embedding.to(dtype) for embedding in given]
+        )
+        return values
