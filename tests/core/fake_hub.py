@@ -1,13 +1,18 @@
-"""A Hugging Face of one's own on this computer: the few answers that fetching a file needs."""
+"""A Hugging Face of one's own, with the few answers that fetching a file needs, and a computer that asks it."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -113,3 +118,71 @@ def fake_hub() -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+LOCATE = """
+import json, sys, time
+patience = time.sleep
+time.sleep = lambda seconds: patience(min(seconds, 0.01))  # between huggingface_hub's attempts
+from octcube_core.checkpoints.hub import locate
+from octcube_core.errors import OCTCubeError, AnalysisCancelled
+stages = []
+def on_progress(stage, fraction):
+    stages.append([stage, fraction])
+    if "--cancel" in sys.argv and fraction > 0:
+        raise AnalysisCancelled("The analysis was cancelled.")
+try:
+    found = {"path": str(locate(sys.argv[1], on_progress))}
+except OCTCubeError as error:
+    found = {"error": str(error), "type": type(error).__name__}
+print(json.dumps(found | {"stages": stages}))
+"""
+
+
+@dataclass
+class Found:
+    path: Path | None
+    error: str
+    type: str
+    stages: list[tuple[str, float]]
+    stderr: str
+
+
+class Computer:
+    """A user's computer with an empty home folder, and this fake hub as the internet."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home, self.cache = home, home / "hf" / "hub"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        kept.pop("OCTCUBE_MODELS", None)
+        self.environment = kept | {
+            "HOME": str(home),
+            "USERPROFILE": str(home),
+            "HF_HOME": str(home / "hf"),
+            "HF_ENDPOINT": url,
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def start(
+        self, name: str, *options: str, code: str = LOCATE, **settings: str
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code, name, *options]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=self.environment | settings, text=True, **pipes)
+
+    def locate(self, name: str, *options: str, **settings: str) -> Found:
+        return self.result(self.start(name, *options, **settings))
+
+    @staticmethod
+    def result(process: subprocess.Popen[str]) -> Found:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        found = json.loads(out)
+        path = Path(found["path"]) if "path" in found else None
+        return Found(path, found.get("error", ""), found.get("type", ""), found["stages"], err)
+
+    def unfinished(self) -> list[Path]:
+        return list(self.cache.rglob("*.incomplete"))
+
+    def snapshots(self) -> list[Path]:
+        return [path for path in self.cache.glob("*/snapshots/**/*") if path.is_file()]

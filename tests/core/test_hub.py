@@ -5,18 +5,15 @@ Each call runs in a process of its own, since huggingface_hub reads its settings
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fake_hub import FakeHub, fake_hub
+from fake_hub import LOCATE, Computer, FakeHub, fake_hub
 
 from octcube_core.checkpoints import hub as hub_module
 from octcube_core.checkpoints.hub import locate
@@ -25,71 +22,6 @@ from octcube_core.errors import CheckpointError
 
 CLASSIFIER = RELEASED["octcube-multitask"]
 CONTENT = os.urandom(300_000)
-
-LOCATE = """
-import json, sys, time
-patience = time.sleep
-time.sleep = lambda seconds: patience(min(seconds, 0.01))  # between huggingface_hub's attempts
-from octcube_core.checkpoints.hub import locate
-from octcube_core.errors import OCTCubeError, AnalysisCancelled
-stages = []
-def on_progress(stage, fraction):
-    stages.append([stage, fraction])
-    if "--cancel" in sys.argv and fraction > 0:
-        raise AnalysisCancelled("The analysis was cancelled.")
-try:
-    found = {"path": str(locate(sys.argv[1], on_progress))}
-except OCTCubeError as error:
-    found = {"error": str(error), "type": type(error).__name__}
-print(json.dumps(found | {"stages": stages}))
-"""
-
-
-@dataclass
-class Found:
-    path: Path | None
-    error: str
-    type: str
-    stages: list[tuple[str, float]]
-    stderr: str
-
-
-class Computer:
-    """A user's computer with an empty home folder, and this fake hub as the internet."""
-
-    def __init__(self, home: Path, url: str) -> None:
-        self.home, self.cache = home, home / "hf" / "hub"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        kept.pop("OCTCUBE_MODELS", None)
-        self.environment = kept | {
-            "HOME": str(home),
-            "USERPROFILE": str(home),
-            "HF_HOME": str(home / "hf"),
-            "HF_ENDPOINT": url,
-            "NO_PROXY": "127.0.0.1",
-        }
-
-    def start(self, name: str, *options: str, **settings: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", LOCATE, name, *options]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=self.environment | settings, text=True, **pipes)
-
-    def locate(self, name: str, *options: str, **settings: str) -> Found:
-        return self.result(self.start(name, *options, **settings))
-
-    @staticmethod
-    def result(process: subprocess.Popen[str]) -> Found:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        found = json.loads(out)
-        path = Path(found["path"]) if "path" in found else None
-        return Found(path, found.get("error", ""), found.get("type", ""), found["stages"], err)
-
-    def unfinished(self) -> list[Path]:
-        return list(self.cache.rglob("*.incomplete"))
-
-    def snapshots(self) -> list[Path]:
-        return [path for path in self.cache.glob("*/snapshots/**/*") if path.is_file()]
 
 
 @pytest.fixture
@@ -335,10 +267,7 @@ def test_a_disk_without_room_is_said_before_the_download(hub: FakeHub, computer:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
 def test_a_disk_that_fills_up_is_said(hub: FakeHub, computer: Computer) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-    command = [sys.executable, "-c", limit + LOCATE, "octcube-multitask"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, env=computer.environment, text=True, **pipes)
-    found = computer.result(process)
+    found = computer.result(computer.start("octcube-multitask", code=limit + LOCATE))
     assert_one_sentence(found.error, "disk is full", "HF_HOME")
     assert computer.snapshots() == computer.unfinished() == []
 
