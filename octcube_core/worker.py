@@ -47,8 +47,8 @@ class Engine(Protocol):
     def device_label(self) -> str:
         """'CPU' or the name of the GPU that analyses will use."""
 
-    def load(self, name: str, device: str, precision: str) -> Any:
-        """Load a model by name or path."""
+    def load(self, name: str, device: str, precision: str, on_progress: OnProgress) -> Any:
+        """Load a model by name or path, reporting a download; an exception from ``on_progress`` aborts."""
 
     def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
         """Analyse an exam, reporting progress often; an exception from ``on_progress`` aborts."""
@@ -62,10 +62,12 @@ class TorchEngine:
 
         return device_label(choose_device())
 
-    def load(self, name: str, device: str, precision: str) -> Any:
+    def load(self, name: str, device: str, precision: str, on_progress: OnProgress) -> Any:
         import octcube_core
 
-        return octcube_core.load_model(name, device=device, precision=precision)
+        return octcube_core.load_model(
+            name, device=device, precision=precision, on_progress=on_progress
+        )
 
     def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
         import octcube_core
@@ -116,7 +118,7 @@ class Worker:
         try:
             report = self._reporter(job)
             report("Loading the model", 0.0)
-            model = self._warm_model(request)
+            model = self._warm_model(request, report)
             report("Preparing the exam", 0.0)
             return Finished(job, self._engine.analyze(request.exam, model, report))
         except AnalysisCancelled:
@@ -144,11 +146,13 @@ class Worker:
 
         return report
 
-    def _warm_model(self, request: Analyze) -> Any:
+    def _warm_model(self, request: Analyze, report: OnProgress) -> Any:
         key = (request.model, _modified(request.model), request.device, request.precision)
         if key != self._model_key:
             self._model_key = self._model = None  # two large models may not fit side by side
-            self._model = self._engine.load(request.model, request.device, request.precision)
+            self._model = self._engine.load(
+                request.model, request.device, request.precision, report
+            )
             self._model_key = key
         return self._model
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octcube_core.errors import CheckpointError
-from octcube_core.token_grid import Triple
+
+if TYPE_CHECKING:
+    from octcube_core.token_grid import Triple
 
 CARD_FORMAT = 1
 # Name in cards and on the command line -> name in the literature.

@@ -10,27 +10,16 @@ from octcube_core.checkpoints.card import (
     Alignment,
     Architecture,
     Decoder,
-    Label,
     ModelCard,
     Target,
 )
 from octcube_core.checkpoints.reference_names import Weights
+from octcube_core.checkpoints.released import RELEASED_LABELS
 from octcube_core.errors import CheckpointError
 from octcube_core.token_grid import Triple
 
 HEAD_DIM = 64  # of every released encoder
 
-# ICD-10-CM. Type 1 and type 2 diabetes have codes of their own.
-RELEASED_LABELS = (
-    Label("Diabetic macular edema", "DME", ("E10.311", "E11.311")),
-    Label("Age-related macular degeneration", "AMD", ("H35.30", "H35.31", "H35.32")),
-    Label("Primary open-angle glaucoma", "POAG", ("H40.11",)),
-    Label("Epiretinal membrane or macular hole", "ERM/MH", ("H35.37", "H35.34")),
-    Label("Diabetic retinopathy without macular edema", "DR", ("E10.319", "E11.319")),
-    Label("Posterior vitreous detachment", "PVD", ("H43.81",)),
-    Label("Central retinal artery or vein occlusion", "CRAO/CRVO", ("H34.1", "H34.81")),
-    Label("Retinal neovascularization", "RNV", ("H35.05",)),
-)
 # En-face modalities of a COEP model, by how many heads its en-face tower has.
 MODALITIES = {0: ("IR",), 2: ("FAF", "IR")}
 _LICENCE = "that of the file's source"

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from octcube_core.checkpoints.format import load_checkpoint
+from octcube_core.checkpoints.hub import OnProgress, locate
+from octcube_core.checkpoints.released import released_card_facts
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
 from octcube_core.models.family import Model
 from octcube_core.runtime import choose_device, choose_precision, choose_threads
 from octcube_core.token_grid import Triple
-
-PACKAGED = {"demo": Path(__file__).with_name("demo.safetensors")}
 
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # zip since PyTorch 1.6, a bare pickle before
 
@@ -26,19 +26,23 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     input_shape: Triple | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Model:
     """Load a model for inference.
 
     Parameters
     ----------
     name_or_path : str or path
-        "demo", or a file: our ``.safetensors`` or a released OCTCube or RETFound file, told apart by content.
+        A model's name (``octcube models`` lists them; what is not here yet is downloaded), ``hf://user/repo/file``, or
+        a file: our ``.safetensors`` or a released OCTCube or RETFound file, told apart by content.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : str
         "auto", "fp32", "bf16", "fp16".
     input_shape : (frames, height, width), optional
         What the model shall see, if not what it was made for; its position tables are interpolated.
+    on_progress : callable, optional
+        Told a stage and the fraction of a download; what it raises ends it.
 
     Returns
     -------
@@ -49,40 +53,25 @@ def load_model(
     Raises
     ------
     CheckpointError
-        If there is no such model, or its file is damaged or of an unknown layout.
+        If there is no such model, it cannot be downloaded, or its file is damaged or of an unknown layout.
     InputError
         If the device or precision is unknown or not to be had.
     """
     target = choose_device(device)
     dtype = choose_precision(precision, target)
-    path = _find(name_or_path)
+    path = locate(name_or_path, on_progress)
     if _is_torch_file(path):
         model = load_upstream(path, input_shape=input_shape, dtype=dtype)
     else:
         model = load_checkpoint(path, dtype=dtype)
     if input_shape is not None and tuple(input_shape) != model.card.architecture.input_shape:
         _set_input_shape(model, input_shape, str(path))
+    if isinstance(name_or_path, str):
+        facts = released_card_facts(name_or_path)
+        model.card = dataclasses.replace(model.card, **facts)
     if target.type == "cpu":
         torch.set_num_threads(choose_threads())
     return model.to(target).eval().requires_grad_(False)
-
-
-def _find(name_or_path: str | os.PathLike[str]) -> Path:
-    path = PACKAGED.get(os.fspath(name_or_path), Path(name_or_path).expanduser())
-    if path.is_file():
-        return path
-    if path in PACKAGED.values():
-        raise CheckpointError(
-            f"The model {name_or_path} is missing from this installation ({path})."
-        )
-    names = ", ".join(PACKAGED)
-    if path.is_dir():
-        raise CheckpointError(
-            f"{path} is a folder; give a model file in it, or a model's name ({names})."
-        )
-    raise CheckpointError(
-        f"There is no model or file {str(name_or_path)!r}; models by name: {names}."
-    )
 
 
 def _is_torch_file(path: Path) -> bool:

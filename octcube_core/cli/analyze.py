@@ -35,7 +35,12 @@ def _analyze(arguments: argparse.Namespace) -> None:
         from octcube_core.analysis import analyze
         from octcube_core.checkpoints import load_model
 
-        model = load_model(arguments.model, device=arguments.device, precision=arguments.precision)
+        model = load_model(
+            arguments.model,
+            device=arguments.device,
+            precision=arguments.precision,
+            on_progress=on_progress,
+        )
         analysis = analyze(exam, model, saliency=arguments.saliency, on_progress=on_progress)
         on_progress("Writing the results", 1.0)
         write_results(folder, exam, analysis)

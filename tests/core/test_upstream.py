@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from octcube_core.bench import random_model
-from octcube_core.checkpoints.infer import RELEASED_LABELS
+from octcube_core.checkpoints.released import RELEASED_LABELS
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
 from octcube_core.models.octcube import OCTCubeClassifier

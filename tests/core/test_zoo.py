@@ -10,7 +10,7 @@ import torch
 
 import octcube_core
 from octcube_core.bench import random_model
-from octcube_core.checkpoints import load_model, save_checkpoint, zoo
+from octcube_core.checkpoints import load_model, released, save_checkpoint
 from octcube_core.errors import CheckpointError, InputError
 
 
@@ -44,7 +44,7 @@ def test_files_are_told_apart_by_content_not_by_name(file: Path, tmp_path: Path)
 
 
 def test_the_packaged_model_is_found_by_name(file: Path, monkeypatch) -> None:
-    monkeypatch.setitem(zoo.PACKAGED, "demo", file)
+    monkeypatch.setitem(released.PACKAGED, "demo", file)
     assert load_model("demo", device="cpu").card.name == "Random weights"
 
 

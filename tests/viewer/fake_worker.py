@@ -16,7 +16,7 @@ class FakeEngine:
     def device_label(self):
         return "Fake GPU"
 
-    def load(self, name, device, precision):
+    def load(self, name, device, precision, on_progress):
         self.loads += 1
         if name == "missing":
             raise CheckpointError("There is no model called 'missing'.")
