@@ -97,7 +97,7 @@ def saliency_colormap() -> Colormap:
 
 
 def overlay_data(analysis: Analysis, disease: str) -> NDArray[np.float32]:
-    """One disease's saliency, shape (z, y, x), on the token grid.
+    """The saliency of a disease or measurement, shape (z, y, x), on the token grid.
 
     Where several token layers fall on one B-scan they are averaged: a layer finer than the B-scans would make
     napari's slider stop between them.
@@ -129,7 +129,7 @@ def overlay_transform(
 
 
 def overlay_layer(exam: Exam, analysis: Analysis, disease: str, aspect: Aspect = "um") -> Image:
-    """The saliency of a disease as a layer registered with ``exam_layer``."""
+    """The saliency of a disease or measurement as a layer registered with ``exam_layer``."""
     scale, translate = overlay_transform(exam, analysis, aspect)
     return Image(
         overlay_data(analysis, disease),

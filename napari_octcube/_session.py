@@ -36,7 +36,7 @@ class Session:
     analysis : Analysis or None
         The latest result for the exam in view.
     disease : str or None
-        Abbreviation of the disease whose saliency is shown.
+        Abbreviation of the disease, or of the measurement, whose saliency is shown.
     error : str
         The last failure in one sentence; empty when all is well.
     aspect : 'um' or 'px'

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -11,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from octcube_core import memory
 from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
+from octcube_core.fast_mode import in_fast_mode
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from octcube_core.models.heads import disease_probabilities
@@ -24,15 +25,11 @@ from octcube_core.objectives import (
     disease_objectives,
     exam_towers,
 )
+from octcube_core.progress import Clock, OnProgress, Progress
 from octcube_core.results import Analysis, DiseaseScore, EnFaceSaliency, Measurement
-from octcube_core.runtime import device_label, precision_label, synchronise
+from octcube_core.runtime import deterministic, device_label, precision_label
 from octcube_core.saliency import CachedTail, normalise
 from octcube_core.token_grid import PatchGrid, TokenGrid
-
-OnProgress = Callable[[str, float], None]
-
-# Time of one map over that of one block, measured on a ViT-L.
-MAP_COST = {"norm1": 1.3, "norm2": 0.3}
 
 
 def analyze(
@@ -41,6 +38,7 @@ def analyze(
     *,
     saliency: str | None = None,
     layer: str | None = None,
+    fast: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Analysis:
     """Score an exam, explain every score and embed it.
@@ -49,11 +47,16 @@ def analyze(
     ----------
     exam : Exam
     model : any model that ``load_model`` returns
-        In eval mode; the work is done on its device in its precision.
+        In eval mode; the work is done on its device in its precision. Where memory runs out, the model is brought
+        into a smaller plan and stays in it: in chunks of tokens, then in bf16, then on the CPU. ``run_notes`` of the
+        result say so.
     saliency : str, optional
         How results are explained, a key of ``SALIENCY_METHODS``; by default the method of the model's card.
     layer : 'norm1' or 'norm2', optional
         The last block's norm that saliency looks at; by default that of the card.
+    fast : bool
+        Leave most of the volume's background out of attention (see ``sample_tissue``): about twice as fast or more,
+        with slightly other probabilities. ``run_notes`` say how much was left out, or why nothing was.
     on_progress : callable, optional
         Called with a stage to show and the fraction of the whole that is done, after every transformer block and
         every map. Whatever it raises aborts the analysis.
@@ -68,55 +71,54 @@ def analyze(
     ------
     InputError
         If the exam cannot be brought into the model's form, or the results are not finite in this precision.
+    NotEnoughMemory
+        If memory runs out in the smallest plan too.
     """
     method, layer = _chosen(model, saliency, layer)
-    parameter = next(model.parameters())
-    clock = _Clock(parameter.device)
-    progress = _Progress(on_progress, model.card, layer)
+    clock, progress = Clock(), Progress(on_progress, model.card, layer)
     progress.report("Preparing the volume")
-    towers = exam_towers(exam, model)
+    shape = " x ".join(str(size) for size in exam.volume.shape)
+    with memory.explained(
+        f"Memory ran out while preparing the exam of {shape} voxels; close other programs and try again."
+    ):
+        towers, notes = exam_towers(exam, model), []
+        if fast:
+            towers, note = in_fast_mode(towers)
+            notes.append(note)
     progress.expect(towers)
-    clock.stop("preprocess")
-    with ExitStack() as open_tails:
-        tails: dict[str, CachedTail] = {}
-        for tower in towers:
-            progress.report("Running the network")
-            volume = tower.volume.to(parameter.device, parameter.dtype)
-            with torch.no_grad():
-                tokens = tower.encoder.trunk(volume, lambda _done, _total: progress.block())
-            tails[tower.modality] = open_tails.enter_context(
-                CachedTail(tower.encoder, tower.project, tokens, _shape(tower.grid), layer)
-            )
-            progress.block()
-        clock.stop("network")
-        found = _read_out(model, tails)
-        embeddings = _embeddings(model, tails)
-        maps = {
-            tower.modality: _maps(tower, tails, found.objectives, method, progress)
-            for tower in towers
-        }
-        clock.stop("saliency")
-    grid, volume_maps = _volume_maps(exam, towers, maps)
+    clock.stop("preprocess", _device(model))
+
+    def retry() -> None:
+        clock.stop("out of memory", _device(model))
+        progress.restart("Trying again with less memory")
+
+    ran = memory.run(
+        model, lambda: _run(model, towers, method, layer, progress, clock), on_retry=retry
+    )
+    if ran_out := memory.memory_note(model):
+        notes.append(ran_out)
+    grid, volume_maps = _volume_maps(exam, towers, ran.maps)
     return Analysis(
-        scores=found.scores,
-        normal_probability=found.normal,
+        scores=ran.found.scores,
+        normal_probability=ran.found.normal,
         saliency=volume_maps[0],
         saliency_peak=volume_maps[1],
         grid=grid,
-        embedding=next(iter(embeddings.values())),
+        embedding=next(iter(ran.embeddings.values())),
         card=model.card,
         method=SALIENCY_METHODS[method],
         layer=layer,
-        device=device_label(parameter.device),
-        precision=precision_label(parameter.dtype),
-        measurements=found.measurements,
-        embeddings=embeddings,
+        device=device_label(_device(model)),
+        precision=precision_label(next(model.parameters()).dtype),
+        measurements=ran.found.measurements,
+        embeddings=ran.embeddings,
         enface={
-            tower.modality: EnFaceSaliency(*maps[tower.modality], tower.grid)
+            tower.modality: EnFaceSaliency(*ran.maps[tower.modality], tower.grid)
             for tower in towers
             if isinstance(tower.grid, PatchGrid)
         },
         timings_s=clock.timings(),
+        run_notes=tuple(notes),
         warnings=exam.warnings + _model_warnings(exam, model),
     )
 
@@ -151,6 +153,60 @@ class _Found:
     scores: tuple[DiseaseScore, ...] = ()
     normal: float | None = None
     measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """All that comes from the network; maps and peaks by modality."""
+
+    found: _Found
+    embeddings: dict[str, NDArray[np.float32]]
+    maps: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def _run(
+    model: Model,
+    towers: Sequence[Tower],
+    method: str,
+    layer: str,
+    progress: Progress,
+    clock: Clock,
+) -> _Ran:
+    """Run every tower and explain what they say, in the model's present plan."""
+    device = _device(model)
+    with deterministic(device), ExitStack() as open_tails:
+        tails: dict[str, CachedTail] = {}
+        for tower in towers:
+            tail = _tail(tower, next(model.parameters()), layer, progress)
+            tails[tower.modality] = open_tails.enter_context(tail)
+            progress.block()
+        clock.stop("network", device)
+        found = _read_out(model, tails)
+        embeddings = _embeddings(model, tails)
+        maps = {
+            tower.modality: _maps(tower, tails, found.objectives, method, progress)
+            for tower in towers
+        }
+        clock.stop("saliency", device)
+    return _Ran(found, embeddings, maps)
+
+
+def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> CachedTail:
+    """Run a tower, in fast mode on its sample of tokens, where and in the precision that a parameter is."""
+    progress.report("Running the network")
+    volume = tower.volume.to(like.device, like.dtype)
+    sample, keep, weight = tower.sample, None, None
+    if sample is not None:
+        keep, weight = sample.index[None].to(like.device), sample.weight.to(like.device)
+    with torch.no_grad():
+        tokens = tower.encoder.trunk(
+            volume, lambda _done, _total: progress.block(), keep=keep, weight=weight
+        )
+    return CachedTail(tower.encoder, tower.project, tokens, _shape(tower.grid), layer, sample)
+
+
+def _device(model: Model) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _read_out(model: Model, tails: dict[str, CachedTail]) -> _Found:
@@ -195,7 +251,7 @@ def _maps(
     tails: dict[str, CachedTail],
     objectives: Sequence[Objective],
     method: str,
-    progress: _Progress,
+    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scaled maps and peaks of all objectives on one tower's grid."""
     raw = np.zeros((len(objectives), *_shape(tower.grid)), np.float32)
@@ -253,50 +309,3 @@ def _model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
             "its scores on a real eye mean nothing."
         )
     return tuple(warnings)
-
-
-class _Progress:
-    """Counts the analysis in blocks' worth of work."""
-
-    def __init__(self, on_progress: OnProgress | None, card: ModelCard, layer: str) -> None:
-        self._on_progress = on_progress
-        self._maps = len(card.labels) + len(card.targets)
-        self._map_cost = MAP_COST[layer]
-        self._done, self._total = 0.0, 1.0
-
-    def expect(self, towers: Sequence[Tower]) -> None:
-        """Say what is to be done."""
-        similarities = len(towers) - 1
-        maps = len(towers) * (self._maps + similarities)
-        depth = sum(tower.encoder.architecture.depth for tower in towers)
-        self._total = depth + self._map_cost * maps
-
-    def report(self, stage: str) -> None:
-        if self._on_progress is not None:
-            self._on_progress(stage, min(1.0, self._done / self._total))
-
-    def block(self) -> None:
-        self._done += 1
-        self.report("Running the network")
-
-    def map(self, stage: str) -> None:
-        self._done += self._map_cost
-        self.report(stage)
-
-
-class _Clock:
-    """Seconds per stage, with the GPU's work awaited."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        synchronise(self._device)
-        now = time.perf_counter()
-        self._seconds[stage] = now - self._last
-        self._last = now
-
-    def timings(self) -> dict[str, float]:
-        return {**self._seconds, "total": sum(self._seconds.values())}

@@ -1,4 +1,4 @@
-"""An analysis as files: scores.json, saliency.ome.tif and montage.png. Never the patient's identity.
+"""An analysis as files: scores, saliency maps, embeddings and pictures. Never the patient's identity.
 
 Neither the patient nor the path of the exam (people name files after patients) gets into any of them.
 """
@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
-import tifffile
 
-from octcube_core import __version__
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.montage import draw_montage
 from octcube_core.results import DISCLAIMER, Analysis
+from octcube_core.saliency_file import write_enface_saliency, write_saliency
+from octcube_core.view_sheet import draw_view_sheet
 
 SCORES, SALIENCY, MONTAGE = "scores.json", "saliency.ome.tif", "montage.png"
 KEY_BSCANS = 3
-UM_PER_MM = 1000.0
 
 
 @contextmanager
@@ -66,12 +66,67 @@ def result_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class ResultFiles:
+    """Names of an analysis's files in its folder, beside `SCORES`.
+
+    Attributes
+    ----------
+    saliency, montage : str or None
+        None for a model that has nothing to explain.
+    views : dict of str to str
+        By target, of the leading ones.
+    enface_saliency, embeddings : dict of str to str
+        By modality.
+    """
+
+    saliency: str | None
+    montage: str | None
+    views: dict[str, str]
+    enface_saliency: dict[str, str]
+    embeddings: dict[str, str]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> ResultFiles:
+        """What an analysis is written as."""
+        explained = bool(analysis.targets)
+        images = analysis.enface if explained else ()
+        return cls(
+            saliency=SALIENCY if explained else None,
+            montage=MONTAGE if explained else None,
+            views=_file_names("views_{}.png", analysis.leading_targets()),
+            enface_saliency=_file_names("saliency_{}.ome.tif", images),
+            embeddings=_file_names("embedding_{}.npy", analysis.embeddings),
+        )
+
+
+def _file_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
+    """A file name each that every file system takes, whatever a model calls its targets."""
+    files: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "target"
+        file, number = pattern.format(plain), 2
+        while file.lower() in (other.lower() for other in files.values()):
+            file, number = pattern.format(f"{plain}-{number}"), number + 1
+        files[name] = file
+    return files
+
+
 def write_results(folder: Path, exam: Exam, analysis: Analysis) -> None:
-    """Write the three files of an analysis into an existing folder."""
+    """Write the files of an analysis into an existing folder."""
     text = json.dumps(scores_report(exam, analysis), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SCORES).write_text(text + "\n", encoding="utf-8")
-    write_saliency(folder / SALIENCY, exam, analysis)
-    draw_montage(exam, analysis).save(folder / MONTAGE)
+    files = ResultFiles.of(analysis)
+    if files.saliency is not None:
+        write_saliency(folder / files.saliency, exam, analysis)
+    if files.montage is not None:
+        draw_montage(exam, analysis).save(folder / files.montage)
+    for target, name in files.views.items():
+        draw_view_sheet(exam, analysis, target).save(folder / name)
+    for modality, name in files.enface_saliency.items():
+        write_enface_saliency(folder / name, exam, analysis, modality)
+    for modality, name in files.embeddings.items():
+        np.save(folder / name, analysis.embeddings[modality])
 
 
 def exam_facts(exam: Exam) -> dict[str, Any]:
@@ -102,6 +157,7 @@ def scores_report(exam: Exam, analysis: Analysis) -> dict[str, Any]:
     """The content of scores.json.
 
     ``key_bscans`` are counted from 0, most salient first; empty where the model found no positive evidence.
+    ``diseases`` and ``measurements`` are empty for a model without them, and the normal probability is then null.
     """
     card = analysis.card
     return {
@@ -126,62 +182,29 @@ def scores_report(exam: Exam, analysis: Analysis) -> dict[str, Any]:
             for score in analysis.scores
         ],
         "normal_probability": analysis.normal_probability,
+        "measurements": [
+            {
+                "name": measurement.name,
+                "abbreviation": measurement.abbreviation,
+                "value": float(measurement.value),
+                "unit": measurement.unit,
+                "key_bscans": analysis.key_bscans(measurement.abbreviation, KEY_BSCANS),
+            }
+            for measurement in analysis.measurements
+        ],
+        "embeddings": {
+            modality: {"features": len(embedding)}
+            for modality, embedding in analysis.embeddings.items()
+        },
         "exam": exam_facts(exam),
         "run": {
             "device": analysis.device,
             "precision": analysis.precision,
             "saliency": analysis.method,
+            "layer": analysis.layer,
             "timings_s": {stage: float(seconds) for stage, seconds in analysis.timings_s.items()},
+            "notes": list(analysis.run_notes),
             "warnings": [text for text in analysis.warnings if text not in exam.warnings],
         },
-        "files": {"saliency": SALIENCY, "montage": MONTAGE},
+        "files": asdict(ResultFiles.of(analysis)),
     }
-
-
-def write_saliency(path: Path, exam: Exam, analysis: Analysis) -> None:
-    """Write the saliency maps as OME-TIFF at token resolution, axes CZYX, one channel per disease.
-
-    PhysicalSizeX/Y/Z is the size of a token and PositionX/Y/Z of each plane the centre of its first token, both in
-    micrometres, from the centre of voxel (0, 0, 0) of the exam. An axis of unknown spacing has neither. The same
-    step and offset in voxels are in the MapAnnotation, whatever the spacing.
-    """
-    saliency = np.asarray(analysis.saliency, np.float32)
-    diseases, layers = saliency.shape[:2]
-    grid = analysis.grid
-    metadata: dict[str, Any] = {
-        "axes": "CZYX",
-        "Creator": f"napari-octcube {__version__}",
-        "UUID": str(uuid4()),  # tifffile's own would hold this computer's network address
-        "Name": "Saliency",
-        "Description": f"{analysis.method} saliency by {analysis.card.title}. {DISCLAIMER}.",
-        "Channel": {"Name": [score.abbreviation for score in analysis.scores]},
-        "MapAnnotation": {
-            "Namespace": "napari-octcube/saliency",
-            "Model": analysis.card.title,
-            "Disclaimer": DISCLAIMER,
-            "Diseases": "; ".join(score.name for score in analysis.scores),
-            "TokenStepVoxelsZYX": _numbers(grid.step_voxels),
-            "FirstTokenVoxelZYX": _numbers(grid.origin_voxels),
-            "VolumeShapeZYX": _numbers(grid.volume_shape),
-            "PeakBeforeScaling": _numbers(analysis.saliency_peak),
-        },
-        "Plane": {},
-    }
-    for axis, spacing in enumerate(exam.volume.spacing_mm):
-        if spacing is None:
-            continue
-        name = "ZYX"[axis]
-        step = float(grid.step_voxels[axis]) * spacing * UM_PER_MM
-        origin = float(grid.origin_voxels[axis]) * spacing * UM_PER_MM
-        metadata[f"PhysicalSize{name}"] = step
-        metadata[f"PhysicalSize{name}Unit"] = "µm"
-        along = [origin + step * layer * (name == "Z") for layer in range(layers)]
-        metadata["Plane"][f"Position{name}"] = along * diseases
-        metadata["Plane"][f"Position{name}Unit"] = ["µm"] * layers * diseases
-    tifffile.imwrite(
-        path, saliency, ome=True, photometric="minisblack", compression="zlib", metadata=metadata
-    )
-
-
-def _numbers(values: Any) -> str:
-    return " ".join(f"{value:.9g}" for value in values)

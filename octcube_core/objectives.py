@@ -9,7 +9,7 @@ import torch
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
-from octcube_core.exam import Exam
+from octcube_core.exam import Exam, Modality
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from octcube_core.models.octcube import OCTCubeClassifier, OCTCubeEncoder
@@ -17,10 +17,11 @@ from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.results import Measurement
 from octcube_core.saliency import Project, Target, disease_logit
+from octcube_core.tissue import TokenSample
 from octcube_core.token_grid import PatchGrid, TokenGrid
 
 # What an image encoder is given, the first that an exam has.
-ENFACE_PREFERENCE = ("CFP", "IR", "FAF", "OCT", "FA", "ICGA")
+ENFACE_PREFERENCE: tuple[Modality, ...] = ("CFP", "IR", "FAF", "OCT", "FA", "ICGA")
 
 Outputs = Mapping[str, torch.Tensor]  # of each modality's tower, (1, n), without a graph
 
@@ -37,6 +38,8 @@ class Tower:
         From the mean over tokens to the tower's outputs: logits, or an embedding.
     volume : float32 tensor, shape (1, 1, frames, height, width) or (1, 3, height, width)
     grid : TokenGrid or PatchGrid
+    sample : TokenSample, optional
+        In fast mode, the tokens to run the encoder on; all by default.
     """
 
     modality: str
@@ -44,6 +47,7 @@ class Tower:
     project: Project
     volume: torch.Tensor
     grid: TokenGrid | PatchGrid
+    sample: TokenSample | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
     """
     card = model.card
     if card.kind == "enface":
-        modality = next((name for name in ENFACE_PREFERENCE if name in exam.modalities), None)
+        modality = next((name for name in ENFACE_PREFERENCE if exam.image(name) is not None), None)
         if modality is None:
             raise InputError(
                 f"{card.name} looks at en-face images, and this exam has none; choose a model for volumes."

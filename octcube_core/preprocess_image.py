@@ -48,9 +48,11 @@ def prepare_image(image: EnFaceImage, architecture: Architecture) -> tuple[torch
 
     _, height, width = architecture.input_shape
     rows, columns = image.shape
-    factor = max(height / rows, width / columns)
     # As torchvision: the covering side exactly, the longer one rounded down.
-    scaled = max(height, int(rows * factor)), max(width, int(columns * factor))
+    if height * columns >= width * rows:
+        scaled = height, max(width, height * columns // rows)
+    else:
+        scaled = max(height, width * rows // columns), width
     grid = PatchGrid(image.shape, scaled, (height, width), architecture.cube[1:])
     picture = Image.fromarray(_eight_bit_rgb(image.pixels))
     picture = picture.resize(scaled[::-1], Image.Resampling.BICUBIC)

@@ -39,6 +39,11 @@ class Measurement:
     value: float
     unit: str = ""
 
+    @property
+    def text(self) -> str:
+        """The value to three digits, with its unit."""
+        return f"{self.value:.3g} {self.unit}".rstrip()
+
 
 @dataclass(frozen=True, eq=False)
 class EnFaceSaliency:
@@ -123,10 +128,12 @@ class Analysis:
 
     def name_of(self, target: str) -> str:
         """Full name of a target."""
-        number, diseases = self.index(target), len(self.scores)
-        if number < diseases:
-            return self.scores[number].name
-        return self.measurements[number - diseases].name
+        return self.result_of(target).name
+
+    def result_of(self, target: str) -> DiseaseScore | Measurement:
+        """What the model says about a target."""
+        results: tuple[DiseaseScore | Measurement, ...] = self.scores + self.measurements
+        return results[self.index(target)]
 
     def index(self, abbreviation: str) -> int:
         """Position of a target in ``saliency``, and of a disease in ``scores``."""
@@ -138,9 +145,21 @@ class Analysis:
     @property
     def top_target(self) -> str | None:
         """The disease with the highest probability, else the first measurement, else None."""
-        if self.scores:
-            return max(self.scores, key=lambda score: score.probability).abbreviation
-        return self.targets[0] if self.targets else None
+        return next(iter(self.ranked_targets), None)
+
+    @property
+    def ranked_targets(self) -> tuple[str, ...]:
+        """Diseases, the most probable first, then measurements."""
+        diseases = sorted(self.scores, key=lambda score: -score.probability)
+        measurements = [measurement.abbreviation for measurement in self.measurements]
+        return (*(score.abbreviation for score in diseases), *measurements)
+
+    def leading_targets(self, count: int = 3) -> tuple[str, ...]:
+        """The diseases that are present, or else the most probable one, or else the first measurements."""
+        present = {score.abbreviation for score in self.scores if score.present}
+        if self.scores and not present:
+            return self.ranked_targets[:1]
+        return tuple(name for name in self.ranked_targets if not present or name in present)[:count]
 
     def bscan_importance(self, abbreviation: str) -> NDArray[np.float32]:
         """Mean saliency of each B-scan, shape (bscans,), interpolated between token layers."""
@@ -152,10 +171,8 @@ class Analysis:
         return np.asarray(np.interp(bscans, layers, per_layer), np.float32)
 
     def key_bscans(self, abbreviation: str, count: int = 3) -> list[int]:
-        """B-scans at the centres of the most salient token layers, most salient first."""
-        saliency = self.saliency[self.index(abbreviation)]
-        if not saliency.any():
-            return []
-        order = np.argsort(-saliency.mean(axis=(1, 2)), kind="stable")
+        """B-scans at the centres of the most salient token layers, most salient first; none without evidence."""
+        importance = self.saliency[self.index(abbreviation)].mean(axis=(1, 2))
+        order = [z for z in np.argsort(-importance, kind="stable") if importance[z] > 0]
         bscans = dict.fromkeys(self.grid.bscan_of_token(int(z)) for z in order)
         return list(bscans)[:count]

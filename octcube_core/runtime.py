@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +25,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
+            _fix_cublas()
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -48,7 +52,38 @@ def _cuda_device(device: torch.device) -> torch.device:
         raise InputError(
             f"There is no GPU number {index}: this computer has {count}, counted from 0."
         )
+    _fix_cublas()
     return torch.device("cuda", index)
+
+
+def _fix_cublas() -> None:
+    """Have cuBLAS add in a fixed order; read when CUDA starts, so it is set with the choice of the device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Within the context the same work on the same device gives the same bits; PyTorch's settings come back after it.
+
+    The setting is that of the whole process. Where an operation has no deterministic form, it raises RuntimeError.
+    On a Mac's GPU nothing is set: PyTorch knows no deterministic forms there.
+    """
+    if device.type == "mps":
+        yield
+        return
+    if device.type == "cuda":
+        _fix_cublas()
+    mode = torch.get_deterministic_debug_mode()
+    settings: Any = torch.utils.deterministic
+    fill = settings.fill_uninitialized_memory
+    # An error, not a warning: only then do the fused attentions' backward passes turn deterministic.
+    torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False  # a check for bugs that costs time
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        settings.fill_uninitialized_memory = fill
 
 
 def device_label(device: torch.device) -> str:
@@ -70,21 +105,31 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         If the name is unknown.
     """
     if name == "auto":
-        return torch.bfloat16 if _computes_in_bf16(device) else torch.float32
+        return torch.bfloat16 if computes_in_bf16(device) else torch.float32
     if name not in PRECISIONS:
         raise InputError(f"Unknown precision {name!r}; use auto, {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
 
 
-def _computes_in_bf16(device: torch.device) -> bool:
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies in bf16 itself instead of emulating it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # older ones only emulate it
-    capabilities: dict[str, bool | int | str] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # only in newer PyTorch
     return device.type == "cpu" and any(
-        capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16")
+        cpu_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16")
     )
+
+
+def cpu_capabilities() -> dict[str, bool | int | str]:
+    """What PyTorch knows of this CPU, such as "avx512_bf16" and "amx_bf16"; empty with an older PyTorch."""
+    found: dict[str, bool | int | str] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
+
+
+def bf16_in_vectors_only() -> bool:
+    """Whether this CPU multiplies bf16 in vectors (AVX512-BF16), but has no units for matrices of it (AMX)."""
+    has = cpu_capabilities()
+    return bool(has.get("avx512_bf16", False)) and not has.get("amx_bf16", False)
 
 
 def precision_label(dtype: torch.dtype) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octcube_core.models.blocks import Block
 from octcube_core.models.octcube import OCTCubeEncoder
+from octcube_core.tissue import TokenSample
 
 OnMap = Callable[[int, int], None]
 Project = Callable[[torch.Tensor], torch.Tensor]  # pooled tokens (1, dim) -> outputs (1, n)
@@ -45,6 +45,9 @@ class CachedTail:
         (z, y, x) of a volume or (rows, columns) of an image; the shape of every map.
     layer : 'norm1' or 'norm2'
         Before the last block's attention, or after it (cheaper, as no gradient crosses the attention).
+    sample : TokenSample, optional
+        What ``tokens`` are a sample of, if they are one, and ``trunk`` was told the weights of. Each of them is then
+        weighed as the many tokens that it stands for, by every method; maps are zero outside of tissue.
 
     Attributes
     ----------
@@ -60,23 +63,27 @@ class CachedTail:
         tokens: torch.Tensor,
         grid: Sequence[int],
         layer: str = "norm1",
+        sample: TokenSample | None = None,
     ) -> None:
-        block = encoder.blocks[-1]
-        assert isinstance(block, Block)
         self._grid = tuple(grid)
+        self._sample = sample
         self._has_class_token = layer == "norm1"
+        weight = None if sample is None else sample.weight.to(tokens.device)
         with torch.no_grad():
             if layer == "norm1":
-                self._activation = block.norm1(tokens)
+                self._activation = encoder.last_block.norm1(tokens)
             else:
-                attended = block.attend(tokens)[:, 1:]
-                self._activation = block.norm2(attended)
+                attended = encoder.attend(tokens, weight)[:, 1:]
+                self._activation = encoder.last_block.norm2(attended)
         self._activation.requires_grad_()
         with torch.enable_grad():
             if layer == "norm1":
-                pooled = encoder.pool(tokens + block.attention(self._activation))
+                mixed = encoder.mix(self._activation, weight)
+                pooled = encoder.pool(tokens + mixed, weight)
             else:
-                pooled = block.mean_after_norm(attended, self._activation, encoder.residual)
+                pooled = encoder.last_block.mean_after_norm(
+                    attended, self._activation, encoder.residual, weight
+                )
             self.outputs = project(pooled)
         self.pooled: NDArray[np.float32] = pooled.detach().float().cpu().numpy()[0]
         self._activation_array: NDArray[np.float32] | None = None
@@ -89,7 +96,7 @@ class CachedTail:
         """
         weighting = _weighting(method)
         if self._activation_array is None:
-            self._activation_array = self._channels_first(self._activation.detach())
+            self._activation_array = self._of_all(self._channels_first(self._activation.detach()))
         if not weighting.uses_gradients:  # the same for every target
             if method not in self._without_target:
                 self._without_target[method] = self._weighted(weighting, None)
@@ -97,9 +104,10 @@ class CachedTail:
         with torch.enable_grad():
             scalar = target(self.outputs) * GRADIENT_SCALE
         (gradient,) = torch.autograd.grad(scalar, self._activation, retain_graph=True)
-        return self._weighted(
-            weighting, self._channels_first(gradient) / np.float32(GRADIENT_SCALE)
-        )
+        unscaled = self._channels_first(gradient) / np.float32(GRADIENT_SCALE)
+        if self._sample is not None:  # a token's gradient is that of all that it stands for
+            unscaled /= self._sample.weight.numpy()[:, None]
+        return self._weighted(weighting, self._of_all(unscaled))
 
     def _weighted(
         self, weighting: Any, gradient: NDArray[np.float32] | None
@@ -107,7 +115,11 @@ class CachedTail:
         # By position, as the methods name their parameters differently; the first three are not used.
         cam = weighting.get_cam_image(None, None, None, self._activation_array, gradient, False)
         positive: NDArray[np.float32] = np.maximum(cam.reshape(self._grid), 0).astype(np.float32)
-        return positive
+        return positive if self._sample is None else positive * self._sample.tissue.numpy()
+
+    def _of_all(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A picture of all tokens from that of the sample: every method then sums and weighs as it would in full."""
+        return picture if self._sample is None else picture[:, :, self._sample.stand_in.numpy()]
 
     def _channels_first(self, tokens: torch.Tensor) -> NDArray[np.float32]:
         """Tokens without the class token as a float32 picture (1, dim, tokens, 1).

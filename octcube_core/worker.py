@@ -50,7 +50,7 @@ class Engine(Protocol):
     def load(self, name: str, device: str, precision: str, on_progress: OnProgress) -> Any:
         """Load a model by name or path, reporting a download; an exception from ``on_progress`` aborts."""
 
-    def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
+    def analyze(self, exam: Exam, model: Any, fast: bool, on_progress: OnProgress) -> Analysis:
         """Analyse an exam, reporting progress often; an exception from ``on_progress`` aborts."""
 
 
@@ -69,10 +69,10 @@ class TorchEngine:
             name, device=device, precision=precision, on_progress=on_progress
         )
 
-    def analyze(self, exam: Exam, model: Any, on_progress: OnProgress) -> Analysis:
+    def analyze(self, exam: Exam, model: Any, fast: bool, on_progress: OnProgress) -> Analysis:
         import octcube_core
 
-        return octcube_core.analyze(exam, model, on_progress=on_progress)
+        return octcube_core.analyze(exam, model, fast=fast, on_progress=on_progress)
 
 
 class Worker:
@@ -120,7 +120,7 @@ class Worker:
             report("Loading the model", 0.0)
             model = self._warm_model(request, report)
             report("Preparing the exam", 0.0)
-            return Finished(job, self._engine.analyze(request.exam, model, report))
+            return Finished(job, self._engine.analyze(request.exam, model, request.fast, report))
         except AnalysisCancelled:
             return Cancelled(job)
         except OCTCubeError as error:

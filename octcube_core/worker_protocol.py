@@ -24,6 +24,7 @@ class Analyze:
     model: str
     device: str = "auto"
     precision: str = "auto"
+    fast: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ COMMANDS = {
     "phantoms": ("train.data.phantoms", "make a store of synthetic eyes"),
     "finetune": ("train.finetune", "train a disease classifier on a store"),
     "benchmark": ("train.evaluation.benchmark", "measure a model on unseen synthetic eyes"),
+    "memory": ("train.evaluation.memory", "measure or estimate the memory that fine-tuning takes"),
 }
 
 

@@ -12,7 +12,7 @@ from napari_octcube._widgets.exam_facts import ExamFacts
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.run_bar import RunBar
 from napari_octcube._widgets.score_table import ScoreTable
-from octcube_core.results import DISCLAIMER, Analysis
+from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
 
 
 class AnalysisTab(QWidget):
@@ -78,7 +78,7 @@ class AnalysisTab(QWidget):
             warnings = [text for text in analysis.warnings if text not in exam.warnings]
             texts = (
                 _overlay_text(analysis, self._session.disease),
-                "\n".join(f"⚠ {text}" for text in warnings),
+                "\n".join([*analysis.run_notes, *(f"⚠ {text}" for text in warnings)]),
                 f"Model: {analysis.card.title}",
             )
         labels = (self.overlay_note, self.warnings, self.model_title)
@@ -87,13 +87,19 @@ class AnalysisTab(QWidget):
             label.setVisible(bool(text))
 
 
-def _overlay_text(analysis: Analysis, disease: str | None) -> str:
-    names = {score.abbreviation: score.name for score in analysis.scores}
-    if disease not in names:
-        return "Select a disease to see where the model looked."
-    if not analysis.saliency[analysis.index(disease)].any():
-        return f"Overlay: none, as nothing speaks for {names[disease]}"
-    return f"Overlay: evidence for {names[disease]} ({analysis.method})"
+def _overlay_text(analysis: Analysis, target: str | None) -> str:
+    if not analysis.targets:
+        embedded = " and ".join(analysis.embeddings) or "the exam"
+        return f"This model gives no scores and so no overlay, only an embedding of {embedded}."
+    if target not in analysis.targets:
+        what = "disease" if analysis.scores else "row"
+        return f"Select a {what} to see where the model looked."
+    result = analysis.result_of(target)
+    is_disease = isinstance(result, DiseaseScore)
+    name = result.name if is_disease else f"“{result.name}”"
+    if not analysis.saliency[analysis.index(target)].any():
+        return f"Overlay: none, as nothing {'speaks for' if is_disease else 'raises'} {name}"
+    return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name} ({analysis.method})"
 
 
 def _note(text: str = "") -> QLabel:

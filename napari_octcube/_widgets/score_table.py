@@ -1,4 +1,7 @@
-"""A row per disease: its name, a bar with the threshold's mark, the value. Selecting a row switches the overlay."""
+"""A row per disease: its name, a bar with the threshold's mark, the value; then a row per measurement.
+
+Selecting a row switches the overlay.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ from qtpy.QtWidgets import (
 
 from napari_octcube._session import Session
 from napari_octcube._widgets.score_bar import SCORE_ROLE, ScoreBar
-from octcube_core.results import Analysis, DiseaseScore
+from octcube_core.results import DiseaseScore, Measurement
 
 NAME, BAR, VALUE = range(3)
+DISEASE_HEADER = ("Disease", "Probability, | = threshold", "")
+MEASUREMENT_HEADER = ("Measurement", "", "Value")
 ROW_HEIGHT = 24
 NORMAL_TIP = (
     "How normal the eye looks to the model: 1 − the highest score if any exceeds 0.5, "
@@ -35,13 +40,23 @@ def describe(score: DiseaseScore) -> str:
     )
 
 
+def describe_measurement(measurement: Measurement) -> str:
+    """Tooltip of a measurement."""
+    return (
+        f"{measurement.name} ({measurement.abbreviation})\n{measurement.text}\n"
+        "Select to see what raises it"
+    )
+
+
 class ScoreTable(QTableWidget):
-    """The scores of the session's analysis; the selected row is the session's disease."""
+    """The scores of the session's analysis; the selected row is the session's disease.
+
+    A bar is for probabilities alone: a measurement is a value with a unit and has no threshold.
+    """
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(0, 3, parent)
         self._session = session
-        self.setHorizontalHeaderLabels(["Disease", "Probability, | = threshold", ""])
         self.setItemDelegateForColumn(BAR, ScoreBar(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -67,35 +82,47 @@ class ScoreTable(QTableWidget):
         self.blockSignals(True)
         self.setRowCount(0)
         if analysis is not None:
+            self.setHorizontalHeaderLabels(
+                DISEASE_HEADER if analysis.scores else MEASUREMENT_HEADER
+            )
             for score in analysis.scores:
                 self._add_disease(score)
-            self._add_normal(analysis)
+            for measurement in analysis.measurements:
+                self._add_measurement(measurement)
+            if analysis.normal_probability is not None:
+                self._add_normal(analysis.normal_probability)
         self.blockSignals(False)
-        self.setVisible(analysis is not None)
+        self.setVisible(self.rowCount() > 0)
         self._select()
 
     def _add_disease(self, score: DiseaseScore) -> None:
-        row = self._add_row(score.abbreviation, score.probability, score.threshold, describe(score))
+        row = self._add_row(score.abbreviation, f"{score.probability:.2f}", describe(score))
         self.item(row, NAME).setData(Qt.ItemDataRole.UserRole, score.abbreviation)
+        self.item(row, BAR).setData(SCORE_ROLE, (score.probability, score.threshold))
         if score.present:  # bold as well as orange: colour alone is not for everybody
             for column in (NAME, VALUE):
                 font = self.font()
                 font.setBold(True)
                 self.item(row, column).setFont(font)
 
-    def _add_normal(self, analysis: Analysis) -> None:
-        row = self._add_row("Normal", analysis.normal_probability, None, NORMAL_TIP)
+    def _add_measurement(self, measurement: Measurement) -> None:
+        tip = describe_measurement(measurement)
+        row = self._add_row(measurement.abbreviation, measurement.text, tip)
+        self.item(row, NAME).setData(Qt.ItemDataRole.UserRole, measurement.abbreviation)
+
+    def _add_normal(self, probability: float) -> None:
+        row = self._add_row("Normal", f"{probability:.2f}", NORMAL_TIP)
+        self.item(row, BAR).setData(SCORE_ROLE, (probability, None))
         for column in range(3):  # there is no saliency of "normal" to show
             self.item(row, column).setFlags(Qt.ItemFlag.ItemIsEnabled)
 
-    def _add_row(self, name: str, probability: float, threshold: float | None, tip: str) -> int:
+    def _add_row(self, name: str, value: str, tip: str) -> int:
         row = self.rowCount()
         self.insertRow(row)
-        for column, text in ((NAME, name), (BAR, ""), (VALUE, f"{probability:.2f}")):
+        for column, text in ((NAME, name), (BAR, ""), (VALUE, value)):
             item = QTableWidgetItem(text)
             item.setToolTip(tip)
             self.setItem(row, column, item)
-        self.item(row, BAR).setData(SCORE_ROLE, (probability, threshold))
         self.item(row, VALUE).setTextAlignment(
             Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         )

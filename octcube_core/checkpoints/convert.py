@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,11 @@ from octcube_core.checkpoints.format import (
     read_checkpoint,
     write_checkpoint,
 )
-from octcube_core.checkpoints.infer import HEAD_DIM, decoder_heads
+from octcube_core.checkpoints.infer import HEAD_DIM, MODALITIES, decoder_heads
 from octcube_core.checkpoints.reference_names import (
     Weights,
     join_image_tables,
+    layout_note,
     reference_names,
 )
 from octcube_core.checkpoints.upstream import PREFIX, read_upstream
@@ -27,51 +31,83 @@ from octcube_core.errors import CheckpointError
 from octcube_core.token_grid import Triple
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes
+    ----------
+    card : ModelCard
+    tensors : int
+        How many, with those that no network here needs.
+    unused : tuple of str
+        The names of those, as the reference's file has them.
+    dtypes : tuple of str
+        Every data type among the tensors, such as 'float32'.
+    left_out : tuple of str
+        What the source holds and the target does not.
+    """
+
+    card: ModelCard
+    tensors: int
+    unused: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
 def to_ours(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
     input_shape: Triple | None = None,
-) -> ModelCard:
-    """Convert a file in a reference layout to our ``.safetensors``; weights keep their data type.
+    facts: Mapping[str, Any] | None = None,
+) -> Conversion:
+    """Convert a file in a reference layout to our ``.safetensors``; weights keep their data type, bit for bit.
 
-    What no network here needs (RETFound's decoder) is kept in the file too, so that ``to_reference`` can give it
-    back. Optimiser state and training arguments are left out.
+    What no network here needs (RETFound's decoder) is kept in the file too, and the card notes where the weights lay,
+    so that ``to_reference`` can give the same back. Optimiser state and training arguments are left out.
 
     Parameters
     ----------
     source, target : path
-        An existing target is replaced, when all is written.
+        Another existing target is replaced, when all is written.
     input_shape : (frames, height, width), optional
         As for ``load_upstream``.
+    facts : mapping, optional
+        Fields of the card that the file does not hold, e.g. ``released_card_facts(name)``.
 
     Raises
     ------
     CheckpointError
-        If the source is no whole model of a known layout, or the target cannot be written.
+        If the source is no whole model of a known layout, it is also the target, or the target cannot be written.
     """
+    _check_target(source, target)
     file = read_upstream(source, input_shape)
     check_weights(file.card, file.weights, str(source))
     kept = {f"{UNUSED}{name}": tensor for name, tensor in file.unused.items()}
-    tensors = {name: tensor.contiguous() for name, tensor in (file.weights | kept).items()}
-    write_checkpoint(Path(target), file.card, tensors)
-    return file.card
+    facts = dict(facts or {})
+    notes = {**file.card.notes, **facts.pop("notes", {})}
+    card = dataclasses.replace(file.card, **facts, notes=notes)
+    tensors = _apart(file.weights | kept)
+    write_checkpoint(Path(target), card, tensors)
+    return _conversion(card, tensors, file.unused, file.left_out)
 
 
-def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> ModelCard:
-    """Convert our ``.safetensors`` to the layout of the reference implementation.
+def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Conversion:
+    """Convert our ``.safetensors`` to the layout of the reference implementation, bit for bit.
 
     Parameters
     ----------
     source, target : path
-        An existing target is replaced, when all is written.
+        Another existing target is replaced, when all is written.
 
     Raises
     ------
     CheckpointError
-        If the source is damaged, the reference's code would compute other numbers from these weights, or the target
-        cannot be written.
+        If the source is damaged or also the target, the reference's code would compute other numbers from these
+        weights, or the target cannot be written.
     """
+    _check_target(source, target)
     card, tensors = read_checkpoint(source)
     unused = {
         name.removeprefix(UNUSED): tensors.pop(name)
@@ -80,29 +116,65 @@ def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str])
     }
     check_weights(card, tensors, str(source))
     _check_reference_can_run(card, str(source))
-    weights = {theirs: tensors[ours] for theirs, ours in reference_names(card).items()} | unused
+    weights = {theirs: tensors[ours] for theirs, ours in reference_names(card).items()}
+    if card.alignment is not None:
+        weights = join_image_tables(weights, "text.")
+    elif card.architecture.planar:
+        weights = join_image_tables(weights)
+    weights |= unused
     _save(_content(card, weights), Path(target))
-    return card
+    return _conversion(
+        card, weights, unused, ("model card (labels, thresholds, calibration, licence)",)
+    )
+
+
+def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    if Path(target).exists() and Path(source).exists() and Path(source).samefile(target):
+        raise CheckpointError(f"{target} is the source itself; write to another file.")
+
+
+def _apart(tensors: Weights) -> Weights:
+    """Contiguous tensors that share no memory, as safetensors asks for; tied weights are written twice."""
+    result: Weights = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return result
+
+
+def _conversion(
+    card: ModelCard, tensors: Weights, unused: Iterable[str], left_out: tuple[str, ...]
+) -> Conversion:
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    return Conversion(card, len(tensors), tuple(unused), tuple(dtypes), left_out)
 
 
 def _content(card: ModelCard, weights: Weights) -> dict[str, Any]:
-    if card.alignment is not None:
-        weights = join_image_tables(weights, "text.")
-        named = {f"{PREFIX}{name}": tensor for name, tensor in weights.items()}
-        return {"epoch": _epoch(card), "name": card.name, "state_dict": named}
-    if card.architecture.planar:
-        weights = join_image_tables(weights)
-    return {"model": weights, "epoch": _epoch(card), "args": argparse.Namespace()}
-
-
-def _epoch(card: ModelCard) -> int:
-    """The epoch that ``infer_card`` put into the version, else 0."""
-    word, _, number = card.version.partition(" ")
-    return int(number) if word == "epoch" and number.isdecimal() else 0
+    """The reference's file: as the one that was converted once, or as its trainer writes them."""
+    note = layout_note(card)
+    is_coep = card.alignment is not None
+    prefix = note.get("prefix", PREFIX if is_coep else "")
+    named = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+    epoch = note.get("epoch", "")
+    content = {
+        note.get("key", "state_dict" if is_coep else "model"): named,
+        "epoch": int(epoch) if epoch.isdecimal() else 0,
+    }
+    if is_coep:
+        return content | {"name": note.get("name", card.name)}
+    return content | {"args": argparse.Namespace()}
 
 
 def _check_reference_can_run(card: ModelCard, source: str) -> None:
     """The reference's code fixes what our architecture leaves open: refuse what it would compute differently."""
+    modalities = card.alignment.modalities if card.alignment is not None else ()
+    if len(modalities) > 1 and modalities not in MODALITIES.values():
+        raise CheckpointError(
+            f"{source} has the en-face modalities {', '.join(modalities)}; the reference's code knows models of one "
+            "modality, or of FAF and IR in this order."
+        )
     standard = card.kind == "enface"  # RETFound is a standard transformer
     for part in card.transformers:
         is_decoder = part is card.decoder

@@ -8,6 +8,7 @@ import torch
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
 from octcube_core.checkpoints.format import build_model
+from octcube_core.checkpoints.reference_names import LAYOUT_NOTE
 from octcube_core.errors import InputError
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
@@ -70,7 +71,7 @@ def _feature_encoder(
         intended_use=card.intended_use,
         licence=card.licence,
         synthetic=card.synthetic,
-        notes=card.notes,
+        notes={name: note for name, note in card.notes.items() if name != LAYOUT_NOTE},
     )
     weights = {
         f"encoder.{name}": tensor.detach().clone()

@@ -42,7 +42,8 @@ def infer_card(
     }
     if "visual.pos_embed_spatial" in weights:
         return _coep_card(weights, input_shape, source, facts)
-    if "pos_embed_temporal" not in weights and "pos_embed_spatial" in weights:
+    planar = "pos_embed_spatial" in weights and "pos_embed_temporal" not in weights
+    if planar and "blocks.0.mixer.Wqkv.weight" not in weights:
         architecture = _architecture(weights, "", input_shape, source, planar=True)
         return ModelCard("RETFound (released layout)", architecture=architecture, **facts)
     if "decoder_embed.weight" in weights:

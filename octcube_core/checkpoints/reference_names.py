@@ -10,6 +10,9 @@ from octcube_core.checkpoints.card import Architecture, ModelCard
 
 Weights = dict[str, torch.Tensor]
 
+# In the notes of a converted file's card: how the reference's file differs from what its layout lets expect.
+LAYOUT_NOTE = "reference_layout"
+
 _TABLES = {
     "cls_token": "cls_token",
     "pos_embed_spatial": "positions.spatial",
@@ -30,13 +33,24 @@ def reference_names(card: ModelCard) -> dict[str, str]:
     if card.kind == "classifier":
         return _encoder(card.architecture, "", "encoder.") | _modules({"head": "head.linear"})
     if card.kind == "enface":
-        return _encoder(card.architecture, "", "encoder.", attention=_TIMM_ATTENTION)
+        norm = layout_note(card).get("norm", "norm")
+        return _encoder(card.architecture, "", "encoder.", norm=norm, attention=_TIMM_ATTENTION)
     names = _encoder(card.architecture, "", "encoder.")
     if card.kind == "mae":
         names |= _mae(card)
     elif card.kind == "coep":
         names = _coep(card)
     return names
+
+
+def layout_note(card: ModelCard) -> dict[str, str]:
+    """What a card remembers of the reference's file.
+
+    ``key`` and ``prefix``: where its weights lay, and what stood before their names; ``name`` and ``epoch``: as it
+    said them; ``norm``: what the last norm of a fine-tuned RETFound is called.
+    """
+    note = card.notes.get(LAYOUT_NOTE, {})
+    return {key: str(value) for key, value in note.items()} if isinstance(note, dict) else {}
 
 
 def split_image_tables(weights: Mapping[str, torch.Tensor], prefix: str = "") -> Weights:

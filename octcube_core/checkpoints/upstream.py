@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pickle
 import zipfile
@@ -15,7 +16,12 @@ import torch
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.checkpoints.format import build_model, check_names
 from octcube_core.checkpoints.infer import infer_card
-from octcube_core.checkpoints.reference_names import Weights, reference_names, split_image_tables
+from octcube_core.checkpoints.reference_names import (
+    LAYOUT_NOTE,
+    Weights,
+    reference_names,
+    split_image_tables,
+)
 from octcube_core.errors import CheckpointError
 from octcube_core.models.family import Model
 from octcube_core.token_grid import Triple
@@ -23,18 +29,21 @@ from octcube_core.token_grid import Triple
 PREFIX = "module."  # of weights saved by a parallel trainer
 # A fine-tuned RETFound file may hold these; a pre-trained one holds its decoder.
 _NOT_ENCODER = ("decoder_", "mask_token", "head.", "fc_norm.")
+_CARRIED = ("model", "state_dict", "epoch", "name")
 
 
 @dataclass(frozen=True)
 class UpstreamFile:
     """A released file's content: its card, and its weights under our names.
 
-    ``unused`` holds weights of the file that no network here needs (RETFound's decoder), under their own names.
+    ``unused`` holds weights of the file that no network here needs (RETFound's decoder, or the head of a fine-tuned
+    one), under their own names; ``left_out`` names what the file holds beside weights, such as 'optimizer'.
     """
 
     card: ModelCard
     weights: Weights
     unused: Weights
+    left_out: tuple[str, ...]
 
 
 def load_upstream(
@@ -74,33 +83,48 @@ def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = Non
     """Read a released file's weights without building a model; arguments and errors as of ``load_upstream``."""
     path = Path(path)
     content = _read_safely(path)
-    weights = _weights(content, path)
+    weights, layout = _weights(content, path)
     image_prefix = _image_prefix(weights)
     unused: Weights = {}
     try:
         if image_prefix is not None:
             weights = split_image_tables(weights, image_prefix)
         if image_prefix == "":
-            unused = {
-                name: weights.pop(name) for name in list(weights) if name.startswith(_NOT_ENCODER)
-            }
+            unused = _take_unused(weights, layout)
         card = infer_card(weights, content, input_shape, str(path))
+        if "head.weight" in unused:
+            card = dataclasses.replace(card, name="RETFound, fine-tuned, without its head")
+        card = dataclasses.replace(card, notes={**card.notes, LAYOUT_NOTE: layout})
         names = reference_names(card)
     except (KeyError, AttributeError, ValueError, IndexError, StopIteration) as error:
         raise CheckpointError(
             f"{path} is not a whole model of a released layout (at {error})."
         ) from error
     check_names(names, weights, str(path))
-    return UpstreamFile(card, {names[name]: tensor for name, tensor in weights.items()}, unused)
+    ours = {names[name]: tensor for name, tensor in weights.items()}
+    return UpstreamFile(card, ours, unused, tuple(key for key in content if key not in _CARRIED))
+
+
+def _take_unused(weights: Weights, layout: dict[str, str | int]) -> Weights:
+    """Take out of a RETFound file what its encoder does not need, and note what its last norm is called."""
+    if "norm.weight" not in weights and "fc_norm.weight" in weights:
+        layout["norm"] = (
+            "fc_norm"  # fine-tuned on the mean over tokens: the same norm under a new name
+        )
+    mine = f"{layout.get('norm', 'norm')}."
+    names = [name for name in weights if name.startswith(_NOT_ENCODER)]
+    return {name: weights.pop(name) for name in names if not name.startswith(mine)}
 
 
 def _read_safely(path: Path) -> dict[str, Any]:
     """Unpickle tensors, plain containers and ``argparse.Namespace``, nothing else."""
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            # Mapped, a training checkpoint's optimiser state is never read from the disk.
+        # Mapped, a training checkpoint's optimiser state is never read from the disk. What is called .safetensors is
+        # not mapped: torch would believe the name.
+        mapped = zipfile.is_zipfile(path) and path.suffix != ".safetensors"
+        with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
             content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+                path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped
             )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -113,15 +137,22 @@ def _read_safely(path: Path) -> dict[str, Any]:
     return content
 
 
-def _weights(content: dict[str, Any], path: Path) -> Weights:
-    weights = content.get("model", content.get("state_dict"))
+def _weights(content: dict[str, Any], path: Path) -> tuple[Weights, dict[str, str | int]]:
+    """The weights without the trainer's prefix, and the note of the layout (``layout_note``)."""
+    key = "model" if "model" in content else "state_dict"
+    weights = content.get(key)
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(
             f"{path} has neither 'model' nor 'state_dict', so its layout is unknown."
         )
     if not all(isinstance(key, str) and torch.is_tensor(value) for key, value in weights.items()):
         raise CheckpointError(f"{path} holds something other than tensors among its weights.")
-    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
+    prefix = PREFIX if all(name.startswith(PREFIX) for name in weights) else ""
+    layout: dict[str, str | int] = {"key": key, "prefix": prefix}
+    for fact, kind in (("name", str), ("epoch", int)):
+        if isinstance(content.get(fact), kind):
+            layout[fact] = content[fact]
+    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}, layout
 
 
 def _image_prefix(weights: Weights) -> str | None:

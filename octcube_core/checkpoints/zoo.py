@@ -13,6 +13,7 @@ from octcube_core.checkpoints.hub import OnProgress, locate
 from octcube_core.checkpoints.released import released_card_facts
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
+from octcube_core.memory import Plan, explained, remember, try_plans
 from octcube_core.models.family import Model
 from octcube_core.runtime import choose_device, choose_precision, choose_threads
 from octcube_core.token_grid import Triple
@@ -48,7 +49,7 @@ def load_model(
     -------
     model
         A classifier, COEP model, masked autoencoder or bare encoder, in eval mode, frozen, on the device, in the
-        precision.
+        precision; where memory runs out, in bf16 or on the CPU instead, and then every analysis by it says so.
 
     Raises
     ------
@@ -56,22 +57,37 @@ def load_model(
         If there is no such model, it cannot be downloaded, or its file is damaged or of an unknown layout.
     InputError
         If the device or precision is unknown or not to be had.
+    NotEnoughMemory
+        If the model fits nowhere.
     """
     target = choose_device(device)
-    dtype = choose_precision(precision, target)
+    asked = Plan(target, choose_precision(precision, target))
     path = locate(name_or_path, on_progress)
-    if _is_torch_file(path):
-        model = load_upstream(path, input_shape=input_shape, dtype=dtype)
-    else:
-        model = load_checkpoint(path, dtype=dtype)
-    if input_shape is not None and tuple(input_shape) != model.card.architecture.input_shape:
-        _set_input_shape(model, input_shape, str(path))
+    with explained(
+        f"Memory ran out while loading {path.name} ({path.stat().st_size / 1e9:.1f} GB); "
+        "close other programs, or use a smaller model."
+    ):
+        model, plan = try_plans(asked, lambda plan: (_read(path, input_shape, plan), plan))
+    if plan != asked:
+        remember(model, asked, plan)
     if isinstance(name_or_path, str):
         facts = released_card_facts(name_or_path)
-        model.card = dataclasses.replace(model.card, **facts)
-    if target.type == "cpu":
+        notes = {**model.card.notes, **facts.pop("notes", {})}
+        model.card = dataclasses.replace(model.card, notes=notes, **facts)
+    if plan.device.type == "cpu":
         torch.set_num_threads(choose_threads())
-    return model.to(target).eval().requires_grad_(False)
+    return model
+
+
+def _read(path: Path, input_shape: Triple | None, plan: Plan) -> Model:
+    """A file's model, ready to run on the plan's device in its precision."""
+    if _is_torch_file(path):
+        model = load_upstream(path, input_shape=input_shape, dtype=plan.dtype)
+    else:
+        model = load_checkpoint(path, dtype=plan.dtype)
+    if input_shape is not None and tuple(input_shape) != model.card.architecture.input_shape:
+        _set_input_shape(model, input_shape, str(path))
+    return model.to(plan.device).eval().requires_grad_(False)
 
 
 def _is_torch_file(path: Path) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from octcube_core.models.attention import attention
 
@@ -11,7 +14,13 @@ LAYER_NORM_EPS = 1e-6
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over (batch, tokens, dim)."""
+    """Multi-head self-attention over (batch, tokens, dim); ``key_weight`` is that of ``attention``.
+
+    ``chunk_tokens``, where set, is how many queries are attended with at once: where no fused kernel runs, the
+    matrix of weights, tokens x tokens for every head, then never exists as a whole.
+    """
+
+    chunk_tokens: int | None = None
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -19,17 +28,29 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, key_weight: torch.Tensor | None = None) -> torch.Tensor:
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = attention(query, key, value).transpose(1, 2).reshape(batch, tokens, dim)
-        output: torch.Tensor = self.proj(mixed)
-        return output
+
+        def mix(part: torch.Tensor) -> torch.Tensor:
+            mixed = attention(part, key, value, key_weight).transpose(1, 2).flatten(2)
+            output: torch.Tensor = self.proj(mixed)
+            return output
+
+        if self.chunk_tokens is None:
+            return mix(query)
+        return _joined(mix, torch.split(query, self.chunk_tokens, dim=2), x.shape)
 
 
 class MLP(nn.Module):
-    """Two linear layers with an exact GELU between them."""
+    """Two linear layers with an exact GELU between them.
+
+    ``chunk_tokens``, where set, is how many tokens are run at once: the hidden layer, four times as wide as the
+    tokens, then never exists as a whole, neither forwards nor backwards.
+    """
+
+    chunk_tokens: int | None = None
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -38,16 +59,40 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.fc2(self.act(self.fc1(x)))
-        return output
+        if self.chunk_tokens is None:
+            return self._run(x)
+        return _joined(self._run, torch.split(x, self.chunk_tokens, dim=1), x.shape)
 
-    def mean(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean of the output over tokens: (batch, tokens, dim) -> (batch, dim).
+    def mean(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """``mean_of_tokens`` of the output: (batch, tokens, dim) -> (batch, dim).
 
         The second layer is linear, so it needs to see the mean alone: half of the work, forwards and backwards.
         """
-        output: torch.Tensor = self.fc2(self.act(self.fc1(x)).mean(dim=1))
+        if self.chunk_tokens is None:
+            mean = mean_of_tokens(self._hidden(x), weight)
+        else:
+            parts = torch.split(x, self.chunk_tokens, dim=1)
+            weights = (
+                [None] * len(parts) if weight is None else torch.split(weight, self.chunk_tokens)
+            )
+            sums = torch.stack(
+                [_frugal(self._sum, *both) for both in zip(parts, weights, strict=True)]
+            )
+            count = x.shape[1] if weight is None else weight.sum()
+            mean = (sums.sum(dim=0) / count).to(x.dtype)
+        output: torch.Tensor = self.fc2(mean)
         return output
+
+    def _hidden(self, x: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.act(self.fc1(x))
+        return hidden
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.fc2(self._hidden(x))
+        return output
+
+    def _sum(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return _sum_of_tokens(self._hidden(x), weight)
 
 
 class Block(nn.Module):
@@ -55,6 +100,9 @@ class Block(nn.Module):
 
     With ``add_residual=False`` the block returns the MLP's output alone, as the last block of the released
     OCTCube weights needs (the reference drops the residual stream there).
+
+    ``key_weight``, shape (tokens,), is how often each token counts as a key, and ``weight`` in a mean; both once
+    unless said.
     """
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int) -> None:
@@ -64,23 +112,73 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = MLP(dim, mlp_dim)
 
-    def attend(self, x: torch.Tensor) -> torch.Tensor:
+    def attend(self, x: torch.Tensor, key_weight: torch.Tensor | None = None) -> torch.Tensor:
         """The block's first half: tokens mixed by attention, residual added."""
-        mixed: torch.Tensor = x + self.attention(self.norm1(x))
+        mixed: torch.Tensor = x + self.attention(self.norm1(x), key_weight)
         return mixed
 
-    def forward(self, x: torch.Tensor, add_residual: bool = True) -> torch.Tensor:
-        x = self.attend(x)
+    def forward(
+        self,
+        x: torch.Tensor,
+        add_residual: bool = True,
+        key_weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        x = self.attend(x, key_weight)
         update: torch.Tensor = self.mlp(self.norm2(x))
         return x + update if add_residual else update
 
-    def mean_after(self, x: torch.Tensor, add_residual: bool = True) -> torch.Tensor:
+    def mean_after(
+        self, x: torch.Tensor, add_residual: bool = True, weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Mean over tokens of the block's second half: ``attend``'s output -> (batch, dim)."""
-        return self.mean_after_norm(x, self.norm2(x), add_residual)
+        return self.mean_after_norm(x, self.norm2(x), add_residual, weight)
 
     def mean_after_norm(
-        self, x: torch.Tensor, normed: torch.Tensor, add_residual: bool = True
+        self,
+        x: torch.Tensor,
+        normed: torch.Tensor,
+        add_residual: bool = True,
+        weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """``mean_after`` from ``norm2``'s output on."""
-        update = self.mlp.mean(normed)
-        return x.mean(dim=1) + update if add_residual else update
+        update = self.mlp.mean(normed, weight)
+        return mean_of_tokens(x, weight) + update if add_residual else update
+
+
+def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean over tokens, (batch, tokens, dim) -> (batch, dim), each counted ``weight`` times, shape (tokens,)."""
+    if weight is None:
+        return x.mean(dim=1)
+    return (_sum_of_tokens(x, weight) / weight.sum()).to(x.dtype)
+
+
+def _sum_of_tokens(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Sum over tokens in float32, as one in half precision may overflow."""
+    counted = x if weight is None else x * weight[:, None].to(x.dtype)
+    return counted.sum(dim=1, dtype=torch.float32)
+
+
+def _joined(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    parts: Sequence[torch.Tensor],
+    shape: torch.Size,
+) -> torch.Tensor:
+    """The function's values of the parts, (batch, some tokens, dim) each, as one tensor."""
+    if torch.is_grad_enabled():
+        return torch.cat([_frugal(function, part) for part in parts], dim=1)
+    output, done = parts[0].new_empty(shape), 0
+    for part in parts:  # into their place at once, as ``cat`` would need all of them twice
+        value = function(part)
+        output[:, done : done + value.shape[1]] = value
+        done += value.shape[1]
+    return output
+
+
+def _frugal(function: Callable[..., torch.Tensor], *part: torch.Tensor | None) -> torch.Tensor:
+    """The function's value; what its backward pass needs is computed again then (Chen et al., arXiv:1604.06174)."""
+    if not torch.is_grad_enabled():
+        return function(*part)
+    output: torch.Tensor = checkpoint(
+        function, *part, use_reentrant=False, preserve_rng_state=False
+    )
+    return output

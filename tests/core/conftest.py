@@ -44,7 +44,7 @@ def known_analysis() -> Analysis:
         Label("Diabetic macular oedema", "DME", ("E11.3",), 0.5),
         Label("Epiretinal membrane", "ERM", ("H35.37",), 0.5),
     )
-    architecture = Architecture(8, 1, 1, (3, 16, 16), (4, 2, 3), 16, 3, final_residual=True)
+    architecture = Architecture(8, 1, 1, (3, 16, 16), (4, 2, 3), 16, final_residual=True, outputs=3)
     saliency = np.zeros((3, 4, 2, 3), np.float32)
     saliency[0, 1, 0, 2] = 1.0
     saliency[1, 3, 1, 0] = 1.0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +103,61 @@ def test_the_same_bits_twice(analysis, exam, model) -> None:
     np.testing.assert_array_equal(again.embedding, analysis.embedding)
     assert again.scores == analysis.scores
     assert again.normal_probability == analysis.normal_probability
+
+
+_DIGESTS = """
+import hashlib, sys
+import numpy as np, torch
+from octcube_core.analysis import analyze
+from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS
+from octcube_core.exam import Exam, OCTVolume
+from octcube_core.models.random_weights import random_model
+
+def digests(threads):
+    torch.set_num_threads(threads)
+    model = random_model(2, 128, 2, (12, 160, 160), final_residual=True)
+    voxels = np.random.default_rng(0).integers(0, 256, (19, 150, 161), dtype=np.uint8)
+    exam, found = Exam(OCTVolume(voxels), format="synthetic"), {}
+    for layer in SALIENCY_LAYERS:
+        for method in SALIENCY_METHODS:
+            ran = analyze(exam, model, layer=layer, saliency=method)
+            bits = [ran.saliency, ran.saliency_peak, ran.embedding]
+            bits.append(np.array([score.probability for score in ran.scores]))
+            found[layer, method] = hashlib.sha256(b"".join(part.tobytes() for part in bits)).hexdigest()
+    return found
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_bits_in_this_process_and_in_another_by_every_method_at_every_layer(
+    threads: int,
+) -> None:
+    space: dict[str, Any] = {}
+    exec(_DIGESTS, space)
+    before = torch.get_num_threads()
+    try:
+        first, second = space["digests"](threads), space["digests"](threads)
+    finally:
+        torch.set_num_threads(before)
+    assert first == second
+    assert len(set(first.values())) == len(first) == 12
+    code = f"{_DIGESTS}\nprint(digests({threads}))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == str(first)
+
+
+def test_the_network_runs_in_pytorchs_deterministic_mode_which_ends_with_it(exam, model) -> None:
+    modes = {}
+
+    def stop_at_the_last_map(stage: str, fraction: float) -> None:
+        modes[stage] = torch.get_deterministic_debug_mode()
+        if stage == "Explaining D8":
+            raise AnalysisCancelled("stopped")
+
+    with pytest.raises(AnalysisCancelled):
+        analyze(exam, model, on_progress=stop_at_the_last_map)
+    assert modes.pop("Preparing the volume") == torch.get_deterministic_debug_mode() == 0
+    assert set(modes.values()) == {2}
 
 
 def test_what_it_ran_on_and_how_long_it_took(analysis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,7 +17,13 @@ import tifffile
 from PIL import Image
 
 from octcube_core import __version__
-from octcube_core.checkpoints.card import Architecture, Label, ModelCard
+from octcube_core.checkpoints.card import (
+    SALIENCY_LAYERS,
+    SALIENCY_METHODS,
+    Architecture,
+    Label,
+    ModelCard,
+)
 from octcube_core.cli import main
 
 
@@ -42,7 +49,9 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     labels = (Label("Disease A", "A", ("H35.3",)), Label("Disease B", "B"))
-    architecture = Architecture(16, 2, 2, (3, 16, 16), (2, 2, 2), 32, 4, final_residual=True)
+    architecture = Architecture(
+        16, 2, 2, (3, 16, 16), (2, 2, 2), 32, final_residual=True, outputs=4
+    )
     file = tmp_path_factory.mktemp("models") / "toy.safetensors"
     save_checkpoint(file, OCTCubeClassifier(ModelCard("toy", "0.1", architecture, labels)))
     return file
@@ -98,6 +107,7 @@ def test_info_reads_spacing_eye_and_enface_images(
         (["analyze", "eye", "--out", "out"], "--model"),
         (["analyze", "eye", "--model", "demo", "--out", "o", "--device", "tpu"], "tpu"),
         (["analyze", "eye", "--model", "demo", "--out", "o", "--precision", "int4"], "int4"),
+        (["analyze", "eye", "--model", "demo", "--out", "o", "--layer", "norm3"], "norm3"),
         (["bench", "--repeats", "0"], "positive"),
     ],
 )
@@ -157,9 +167,10 @@ def test_analyze_writes_scores_saliency_and_montage(
     assert captured.err == ""  # no progress bar where there is no terminal
     assert "toy 0.1: Research use only; not for diagnosis" in captured.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
-    names = ["montage.png", "saliency.ome.tif", "scores.json"]
-    assert sorted(path.name for path in out.iterdir()) == names
     scores = json.loads((out / "scores.json").read_text())
+    leading = scores["files"]["views"].values()
+    names = {"montage.png", "saliency.ome.tif", "scores.json", "embedding_OCT.npy", *leading}
+    assert {path.name for path in out.iterdir()} == names
     assert [disease["abbreviation"] for disease in scores["diseases"]] == ["A", "B"]
     for disease in scores["diseases"]:
         assert 0 < disease["probability"] < 1
@@ -170,27 +181,133 @@ def test_analyze_writes_scores_saliency_and_montage(
         assert min(montage.size) > 100
 
 
+@pytest.fixture(scope="module")
+def aligned_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A very small OCT-IR model of random weights with a regression target."""
+    import torch
+
+    from octcube_core.checkpoints import save_checkpoint
+    from octcube_core.checkpoints.card import Alignment, Target
+    from octcube_core.models.coep import COEPModel
+
+    torch.manual_seed(0)
+    volume = Architecture(16, 2, 2, (3, 16, 16), (2, 2, 2), 32, final_residual=True)
+    image = Architecture(16, 2, 2, (3, 16, 16), (1, 2, 2), 32, final_residual=True, planar=True)
+    card = ModelCard(
+        "toy-ir",
+        "0.1",
+        volume,
+        alignment=Alignment(image, ("IR",), 8, 4),
+        targets=(Target("Visual acuity", "VA", "letters"),),
+    )
+    file = tmp_path_factory.mktemp("models") / "toy-ir.safetensors"
+    save_checkpoint(file, COEPModel(card))
+    return file
+
+
+@pytest.fixture(scope="module")
+def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from octcube_core.checkpoints import save_checkpoint
+    from octcube_core.models.octcube import FeatureEncoder
+
+    architecture = Architecture(16, 2, 2, (3, 16, 16), (2, 2, 2), 32, final_residual=True)
+    file = tmp_path_factory.mktemp("models") / "toy-encoder.safetensors"
+    save_checkpoint(file, FeatureEncoder(ModelCard("toy-encoder", "0.1", architecture)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def eye_with_infrared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from octcube_core.exam import BScanLocations, EnFaceImage, Exam, OCTVolume
+    from octcube_core.writers import write_exam
+
+    rng = np.random.default_rng(0)
+    exam = Exam(
+        OCTVolume(rng.integers(0, 255, (8, 48, 64), np.uint8), (0.12, 0.004, 0.012)),
+        (EnFaceImage(rng.integers(0, 255, (96, 96), np.uint8), "IR", (0.012, 0.012)),),
+        BScanLocations(
+            tuple(np.array([[10.0 + 10 * n, 16], [10.0 + 10 * n, 79]]) for n in range(8))
+        ),
+        scan_pattern="raster",
+    )
+    folder = tmp_path_factory.mktemp("exams") / "with-ir"
+    write_exam(exam, folder, "dicom")
+    return folder
+
+
+def test_an_aligned_model_prints_its_measurements_and_writes_the_image_map(
+    eye_with_infrared: Path,
+    aligned_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert (
+        main(["analyze", str(eye_with_infrared), "--model", str(aligned_file), "--out", str(out)])
+        == 0
+    )
+    printed = capsys.readouterr().out
+    scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+    for measurement in scores["measurements"]:
+        assert f"{measurement['name']} ({measurement['abbreviation']})" in printed
+        assert f"{measurement['value']:.3f}" in printed
+    assert "letters" in printed
+    assert "Disease" not in printed
+    assert "Normal" not in printed
+    assert set(scores["embeddings"]) == {"OCT", "IR"}
+    assert (out / scores["files"]["enface_saliency"]["IR"]).is_file()
+    assert (out / scores["files"]["views"]["OCT~IR"]).is_file()
+
+
+def test_an_encoder_says_that_it_gives_no_scores(
+    eye: Path, encoder_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["analyze", str(eye), "--model", str(encoder_file), "--out", str(out)]) == 0
+    assert "gives no scores; its result is the embedding of OCT (16 features)" in (
+        capsys.readouterr().out
+    )
+    assert np.load(out / "embedding_OCT.npy").shape == (16,)
+
+
+@pytest.mark.parametrize(
+    ("method", "layer"), list(zip(SALIENCY_METHODS, SALIENCY_LAYERS * 3, strict=True))
+)
+def test_method_and_layer_are_those_asked_for(
+    eye: Path, model_file: Path, tmp_path: Path, method: str, layer: str
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["analyze", str(eye), "--model", str(model_file), "--out", str(out)]
+    assert main([*arguments, "--saliency", method, "--layer", layer]) == 0
+    run = json.loads((out / "scores.json").read_text())["run"]
+    assert (run["saliency"], run["layer"]) == (SALIENCY_METHODS[method], layer)
+
+
+def test_notes_of_the_run_are_printed(
+    eye: Path,
+    model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import octcube_core.analysis
+
+    original = octcube_core.analysis.analyze
+
+    def with_note(*arguments: object, **options: object) -> object:
+        analysis = original(*arguments, **options)
+        return dataclasses.replace(analysis, run_notes=("Memory ran out; ran in bf16.",))
+
+    monkeypatch.setattr(octcube_core.analysis, "analyze", with_note)
+    main(["analyze", str(eye), "--model", str(model_file), "--out", str(tmp_path / "out")])
+    assert "Note: Memory ran out; ran in bf16." in capsys.readouterr().out
+
+
 def test_a_warning_is_given_once(
     eye: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["analyze", str(eye), "--model", str(model_file), "--out", str(tmp_path / "out")])
     assert capsys.readouterr().out.count("Warning: The file states no voxel spacing") == 1
-
-
-def test_bench_prints_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bench = pytest.importorskip("octcube_core.bench")
-    asked: dict[str, object] = {}
-
-    def measure(**arguments: object) -> dict[str, float]:
-        asked.update(arguments)
-        return {"forward_s": 1.0, "analyze_s": 2.4}
-
-    monkeypatch.setattr(bench, "measure", measure)
-    assert main(["bench", "--json", "--depth", "3", "--repeats", "2", "--precision", "bf16"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"forward_s": 1.0, "analyze_s": 2.4}
-    assert asked == {"depth": 3, "repeats": 2, "device": "auto", "precision": "bf16"}
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import tifffile
+from aligned import GROWTH, SIMILARITY, aligned_analysis, bare_analysis
+from PIL import Image
 
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam, OCTVolume
-from octcube_core.export import result_folder, write_results, write_saliency
+from octcube_core.export import result_folder, write_results
 from octcube_core.results import Analysis
+from octcube_core.saliency_file import write_enface_saliency, write_saliency
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 
@@ -39,7 +42,7 @@ def test_scores_say_what_was_found_by_what_and_that_it_is_research(written: Path
         "probability": 0.45,
         "threshold": 0.4,
         "present": True,
-        "key_bscans": [2, 0, 4],
+        "key_bscans": [2],
     }
     assert (dme["present"], dme["key_bscans"][0]) == (True, 6)
     assert (erm["present"], erm["key_bscans"]) == (False, [])
@@ -48,20 +51,126 @@ def test_scores_say_what_was_found_by_what_and_that_it_is_research(written: Path
     assert scores["exam"]["spacing_mm"] == [0.12, 0.004, 0.012]
     assert scores["run"]["device"] == "CPU"
     assert scores["run"]["precision"] == "fp32"
+    assert (scores["run"]["saliency"], scores["run"]["layer"]) == ("Grad-CAM++", "norm1")
     assert scores["run"]["timings_s"] == {"forward": 0.25}
     assert scores["run"]["warnings"] == ["The analysis has a warning."]
     assert scores["exam"]["warnings"] == ["The exam has a warning."]
-    for name in scores["files"].values():
-        assert (written / name).is_file()
+    assert (scores["measurements"], scores["embeddings"], scores["run"]["notes"]) == ([], {}, [])
+
+
+def _named_files(scores: dict) -> list[str]:
+    groups = [
+        names if isinstance(names, dict) else {"": names} for names in scores["files"].values()
+    ]
+    return ["scores.json", *(name for group in groups for name in group.values() if name)]
+
+
+def test_every_file_is_named_and_pictures_are_of_the_diseases_present(written: Path) -> None:
+    scores = json.loads((written / "scores.json").read_text(encoding="utf-8"))
+    assert scores["files"]["views"] == {"DME": "views_DME.png", "AMD": "views_AMD.png"}
+    assert sorted(_named_files(scores)) == sorted(path.name for path in written.iterdir())
+    with Image.open(written / "views_AMD.png") as sheet:
+        assert min(sheet.size) > 200
+
+
+def test_without_a_disease_present_there_is_a_picture_of_the_likeliest(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    absent = tuple(dataclasses.replace(score, threshold=0.95) for score in known_analysis.scores)
+    write_results(tmp_path, known_exam, dataclasses.replace(known_analysis, scores=absent))
+    assert [path.name for path in tmp_path.glob("views_*")] == ["views_DME.png"]
+
+
+def test_at_most_three_diseases_have_pictures(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    scores = tuple(
+        dataclasses.replace(known_analysis.scores[0], abbreviation=name, probability=probability)
+        for name, probability in (("A", 0.5), ("B", 0.9), ("C", 0.6), ("D", 0.7))
+    )
+    analysis = dataclasses.replace(
+        known_analysis, scores=scores, saliency=np.ones((4, 4, 2, 3), np.float32)
+    )
+    write_results(tmp_path, known_exam, analysis)
+    names = {path.name for path in tmp_path.glob("views_*")}
+    assert names == {"views_B.png", "views_D.png", "views_C.png"}
+
+
+def test_a_models_names_cannot_lead_out_of_the_folder_or_over_each_other(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    names = ("../../A", "a", "A")
+    scores = tuple(
+        dataclasses.replace(score, abbreviation=name, threshold=0.0)
+        for score, name in zip(known_analysis.scores, names, strict=True)
+    )
+    (tmp_path / "in").mkdir()
+    write_results(tmp_path / "in", known_exam, dataclasses.replace(known_analysis, scores=scores))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    sheets = [path.name.lower() for path in (tmp_path / "in").glob("views_*.png")]
+    assert len(set(sheets)) == 3
+
+
+def test_an_aligned_models_measurements_maps_and_embeddings_are_written(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    analysis = aligned_analysis(known_analysis)
+    write_results(tmp_path, known_exam, analysis)
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert (scores["diseases"], scores["normal_probability"]) == ([], None)
+    assert scores["measurements"][0] == {
+        "name": "Similarity of OCT and IR",
+        "abbreviation": SIMILARITY,
+        "value": 0.3125,
+        "unit": "",
+        "key_bscans": [2],
+    }
+    assert scores["measurements"][1]["unit"] == "mm²/year"
+    assert scores["measurements"][1]["key_bscans"] == []
+    assert scores["embeddings"] == {"OCT": {"features": 8}, "IR": {"features": 6}}
+    assert scores["run"]["notes"] == ["Ran on the CPU, as the GPU's memory was full."]
+    files = scores["files"]
+    assert sorted(_named_files(scores)) == sorted(path.name for path in tmp_path.iterdir())
+    assert set(files["views"]) == {SIMILARITY, GROWTH}
+    for modality, name in files["embeddings"].items():
+        np.testing.assert_array_equal(np.load(tmp_path / name), analysis.embeddings[modality])
+    maps = tifffile.imread(tmp_path / files["enface_saliency"]["IR"])
+    np.testing.assert_array_equal(maps, analysis.enface["IR"].maps)
+
+
+def test_an_encoders_result_is_its_embedding(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    write_results(tmp_path, known_exam, bare_analysis(known_analysis))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embedding_OCT.npy", "scores.json"]
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert scores["files"]["saliency"] is None
+    assert scores["files"]["montage"] is None
+
+
+def test_a_salient_patch_lies_on_the_image_in_micrometres(
+    tmp_path: Path, known_exam: Exam, known_analysis: Analysis
+) -> None:
+    """Patches are 25 pixels of 10 um; the model's part begins at column 4.7, so the first is centred at 16.9."""
+    write_enface_saliency(
+        tmp_path / "maps.ome.tif", known_exam, aligned_analysis(known_analysis), "IR"
+    )
+    pixels, planes = _pixels_and_planes(tmp_path / "maps.ome.tif")
+    assert float(pixels["PhysicalSizeX"]) == pytest.approx(16 * 60 / 38 * 10)
+    assert float(pixels["PhysicalSizeY"]) == pytest.approx(250)
+    assert float(planes[0]["PositionY"]) == pytest.approx((12.5 - 0.5) * 10)
+    assert float(planes[0]["PositionX"]) == pytest.approx(((3 + 8) * 60 / 38 - 0.5) * 10)
+    xml = ElementTree.fromstring(tifffile.TiffFile(tmp_path / "maps.ome.tif").ome_metadata)
+    assert [channel.get("Name") for channel in xml.iter(f"{OME}Channel")] == [SIMILARITY, GROWTH]
 
 
 def test_no_file_holds_the_patient_or_the_path(
     tmp_path: Path, known_exam: Exam, known_analysis: Analysis
 ) -> None:
     exam = dataclasses.replace(known_exam, source=Path("/clinic/Walrus_Wendy/scan.dcm"))
-    write_results(tmp_path, exam, known_analysis)
+    write_results(tmp_path, exam, aligned_analysis(known_analysis))
     files = list(tmp_path.iterdir())
-    assert len(files) == 3
+    assert {file.suffix for file in files} == {".json", ".tif", ".png", ".npy"}
     secrets = [value for value in dataclasses.astuple(exam.patient) if value]
     assert len(secrets) == 4
     for file in files:

@@ -6,29 +6,28 @@ import dataclasses
 
 import numpy as np
 import pytest
+from aligned import aligned_analysis, bare_analysis
 
-from octcube_core import montage
+from octcube_core import drawing, montage
 from octcube_core.colours import overlay_colours
+from octcube_core.drawing import draw_view
+from octcube_core.errors import InputError
 from octcube_core.exam import Exam, OCTVolume
-from octcube_core.montage import (
-    draw_bscan,
-    draw_montage,
-    panel_size,
-    saliency_of_bscan,
-)
+from octcube_core.montage import draw_montage, panel_size
 from octcube_core.results import Analysis
+from octcube_core.views import bscan_view
 
 
 @pytest.fixture
 def written_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
-    original = montage._write
+    original = drawing.write
 
-    def record(draw, position, text, *rest) -> None:
+    def record(canvas, position, text, *rest) -> None:
         texts.append(text)
-        original(draw, position, text, *rest)
+        original(canvas, position, text, *rest)
 
-    monkeypatch.setattr(montage, "_write", record)
+    monkeypatch.setattr(drawing, "write", record)
     return texts
 
 
@@ -36,7 +35,7 @@ def test_alpha_rises_from_nothing() -> None:
     alpha = overlay_colours(np.linspace(0, 1, 50))[:, 3]
     assert alpha[0] == 0
     assert (np.diff(alpha) > 0).all()
-    assert montage.MAX_ALPHA < 1  # tissue stays visible under the strongest saliency
+    assert drawing.MAX_ALPHA < 1  # tissue stays visible under the strongest saliency
 
 
 def test_more_saliency_is_brighter() -> None:
@@ -44,24 +43,15 @@ def test_more_saliency_is_brighter() -> None:
     assert (np.diff(luminance) > 0).all()
 
 
-def test_saliency_peaks_at_the_centre_of_its_token(known_analysis: Analysis) -> None:
-    """Token (1, 0, 2) of AMD has its centre at voxel (2.5, 15.5, 79.5)."""
-    between = saliency_of_bscan(known_analysis, "AMD", 2)
-    assert between.shape == (64, 96)
-    y, x = np.unravel_index(between.argmax(), between.shape)
-    assert (y, x) in {
-        (y, x) for y in range(16) for x in range(79, 96)
-    }  # constant beyond the centre
-    assert between[15, 80] == pytest.approx(0.75, abs=0.03)  # B-scan 2 is a quarter of a token off
-    assert between[15, 48] == pytest.approx(0.0, abs=0.03)  # the next token's centre
-    assert between[48, 80] == pytest.approx(0.0, abs=0.03)
-    assert saliency_of_bscan(known_analysis, "AMD", 5).max() == 0
+def _drawn(exam: Exam, analysis: Analysis, target: str, bscan: int) -> np.ndarray:
+    view = bscan_view(exam, analysis, target, bscan)
+    return np.asarray(draw_view(view, panel_size(exam.volume))).astype(int)
 
 
 def test_the_overlay_colours_the_salient_corner_alone(
     known_exam: Exam, known_analysis: Analysis
 ) -> None:
-    picture = np.asarray(draw_bscan(known_exam, known_analysis, "AMD", 2)).astype(int)
+    picture = _drawn(known_exam, known_analysis, "AMD", 2)
     colourful = picture.max(axis=2) - picture.min(axis=2) > 20
     height, width = colourful.shape
     assert colourful[: height // 4, -width // 6 :].all()
@@ -70,8 +60,7 @@ def test_the_overlay_colours_the_salient_corner_alone(
 
 
 def test_without_saliency_the_bscan_is_grey(known_exam: Exam, known_analysis: Analysis) -> None:
-    picture = np.asarray(draw_bscan(known_exam, known_analysis, "ERM", 0))
-    np.testing.assert_array_equal(picture, np.full_like(picture, 100))
+    assert (_drawn(known_exam, known_analysis, "ERM", 0) == 100).all()
 
 
 def test_proportions_are_those_of_the_eye_where_known() -> None:
@@ -93,10 +82,11 @@ def test_captions_name_disease_probability_bscan_model_and_the_disclaimer(
     assert "Research use only; not for diagnosis" in header
     assert "OS" in proportions
     assert "colour: Grad-CAM++" in proportions
-    assert captions[0].startswith("DME 0.91 (present)")  # the most probable first
-    assert "B-scan 7 of 8" in captions[0]
-    assert captions[3].startswith("AMD 0.45")
-    assert not any(caption.startswith("ERM") for caption in captions)  # without positive evidence
+    # The most probable first, only B-scans with evidence, and no row for the disease without any.
+    assert captions == [
+        "DME 0.91 (present)  ·  B-scan 7 of 8",
+        "AMD 0.45 (present)  ·  B-scan 3 of 8",
+    ]
 
 
 def test_a_synthetic_eye_is_called_so(
@@ -116,8 +106,22 @@ def test_without_any_evidence_the_middle_bscan_is_shown(
     ]
 
 
+def test_measurements_have_rows_with_their_values(
+    known_exam: Exam, known_analysis: Analysis, written_texts: list[str]
+) -> None:
+    draw_montage(known_exam, aligned_analysis(known_analysis))
+    assert written_texts[2:] == ["OCT~IR 0.312  ·  B-scan 3 of 8"]
+
+
+def test_a_model_without_scores_has_no_montage(known_exam: Exam, known_analysis: Analysis) -> None:
+    with pytest.raises(InputError, match="gives no scores"):
+        draw_montage(known_exam, bare_analysis(known_analysis))
+
+
 def test_no_text_is_cut_off_at_the_right(known_exam: Exam, known_analysis: Analysis) -> None:
-    card = dataclasses.replace(known_analysis.card, name="a model with a very long name " * 4)
-    picture = np.asarray(draw_montage(known_exam, dataclasses.replace(known_analysis, card=card)))
-    margin = picture[: montage.HEADER_HEIGHT, -3:]
-    assert (margin == montage.BACKGROUND).all()
+    for repeats in (4, 40):
+        card = dataclasses.replace(known_analysis.card, name="a model with a long name " * repeats)
+        analysis = dataclasses.replace(known_analysis, card=card)
+        picture = np.asarray(draw_montage(known_exam, analysis))
+        margin = picture[: drawing.HEADER_HEIGHT, -3:]
+        assert (margin == drawing.BACKGROUND).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from octcube_core.runtime import (
     choose_device,
     choose_precision,
     choose_threads,
+    deterministic,
     device_label,
     precision_label,
 )
@@ -57,6 +59,40 @@ def test_a_gpu_number_that_does_not_exist_is_refused(monkeypatch) -> None:
     assert choose_device("cuda") == choose_device("auto") == torch.device("cuda", 1)
     with pytest.raises(InputError, match="no GPU number 2: this computer has 2"):
         choose_device("cuda:2")
+
+
+def test_the_choice_of_a_gpu_has_cublas_add_in_a_fixed_order(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for name in ("auto", "cuda:0"):
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        choose_device(name)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    choose_device("cuda")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # the user's own is deterministic too
+
+
+def _interrupted_amid_determinism() -> None:
+    with deterministic(CPU):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("mode", ["default", "warn", "error"])
+def test_determinism_ends_with_its_context_even_after_an_error(mode: str) -> None:
+    settings = torch.utils.deterministic
+    torch.set_deterministic_debug_mode(mode)
+    try:
+        before = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
+        with pytest.raises(KeyboardInterrupt):
+            _interrupted_amid_determinism()
+        after = torch.get_deterministic_debug_mode(), settings.fill_uninitialized_memory
+        assert after == before
+    finally:
+        torch.set_deterministic_debug_mode("default")
 
 
 def test_the_cpu_is_called_cpu() -> None:

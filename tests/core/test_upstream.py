@@ -1,49 +1,31 @@
-"""Files in the released layout: dimensions are inferred, pickles run no code, wrong files say what is wrong."""
+"""Files in the released layouts: dimensions are inferred, pickles run no code, wrong files say what is wrong."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
+from reference_files import (
+    Dims,
+    classifier_weights,
+    coep_weights,
+    mae_weights,
+    random_image,
+    random_volume,
+    retfound_weights,
+    save,
+    save_coep,
+)
 
-from octcube_core.bench import random_model
-from octcube_core.checkpoints.released import RELEASED_LABELS
+from octcube_core.checkpoints.infer import RELEASED_LABELS
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
-from octcube_core.models.octcube import OCTCubeClassifier
 
-DIM, DEPTH, HEADS = 128, 2, 2
-
-
-def _upstream_names(model: OCTCubeClassifier) -> dict[str, torch.Tensor]:
-    """A model's weights under the names of the released files."""
-    names = (
-        ("head.linear", "head"),
-        ("encoder.", ""),
-        ("attention.qkv", "mixer.Wqkv"),
-        ("attention.proj", "mixer.out_proj"),
-        ("embedding.", "patch_embed.proj."),
-        ("positions.", "pos_embed_"),
-        ("pos_embed_cls", "pos_embed_class"),
-    )
-    weights = {}
-    for name, tensor in model.state_dict().items():
-        for ours, theirs in names:
-            name = name.replace(ours, theirs)
-        weights[name] = tensor
-    return weights
-
-
-def _model(input_shape=(9, 32, 64)) -> OCTCubeClassifier:
-    return random_model(DEPTH, DIM, HEADS, input_shape)
-
-
-def _save(path: Path, weights: dict[str, torch.Tensor], **more: object) -> Path:
-    args = argparse.Namespace(model="flash_attn_vit_large_patch16", epochs=50)
-    torch.save({"model": weights, "epoch": 7, "args": args, **more}, path)
-    return path
+D = Dims()
+SMALL = Dims(embed_dim=64, depth=1)
 
 
 @pytest.fixture
@@ -51,17 +33,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.pth"
 
 
-def test_every_dimension_is_inferred_and_the_scores_are_the_same(path: Path) -> None:
-    model = _model()
-    loaded = load_upstream(_save(path, _upstream_names(model)), input_shape=(9, 32, 64)).eval()
-    assert loaded.card.architecture == model.card.architecture
-    volume = torch.rand(1, 1, 9, 32, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(volume), model(volume), rtol=0, atol=1e-6)
+def test_every_dimension_is_inferred(path: Path) -> None:
+    d = Dims(embed_dim=192, depth=3, frames=12, height=48, width=80, mlp_ratio=3)
+    architecture = load_upstream(save(path, classifier_weights(d))).card.architecture
+    assert architecture.input_shape == (12, 48, 80)
+    assert (architecture.embed_dim, architecture.depth, architecture.num_heads) == (192, 3, 3)
+    assert (architecture.mlp_dim, architecture.cube) == (576, (3, 16, 16))
+    assert architecture.outputs == 16
 
 
 @pytest.mark.parametrize(
-    ("stored", "input_shape", "grid"),
+    ("stored", "input_shape", "table"),
     [
         ((9, 64, 64), None, (3, 4, 4)),  # a square number of positions is a square
         ((9, 32, 64), None, (3, 2, 4)),  # else the most nearly square
@@ -70,15 +52,37 @@ def test_every_dimension_is_inferred_and_the_scores_are_the_same(path: Path) -> 
         ((9, 16, 64), (9, 16, 64), (3, 1, 4)),  # a square number that is no square
         ((9, 64, 128), (9, 32, 64), (3, 4, 8)),  # a table of twice the resolution keeps its aspect
         ((9, 64, 64), (9, 48, 80), (3, 4, 4)),  # fits nothing asked for
+        ((9, 64, 64), (60, 64, 64), (3, 4, 4)),
     ],
 )
-def test_the_shape_of_the_position_table(path: Path, stored, input_shape, grid) -> None:
-    _save(path, _upstream_names(_model(stored)))
-    assert load_upstream(path, input_shape=input_shape).card.architecture.grid == grid
+def test_the_shape_of_the_position_table(path: Path, stored, input_shape, table) -> None:
+    frames, height, width = stored
+    d = dataclasses.replace(SMALL, frames=frames, height=height, width=width)
+    model = load_upstream(save(path, classifier_weights(d)), input_shape=input_shape)
+    assert model.card.architecture.table_grid == table
+    z, y, x = table
+    assert model.card.architecture.input_shape == (input_shape or (3 * z, 16 * y, 16 * x))
+
+
+@pytest.mark.parametrize(
+    ("finer", "high_res", "input_size", "expected"),
+    [
+        (1, False, None, (32, 48)),
+        (2, True, None, (32, 48)),  # the second embedding tells that tables are finer
+        (2, False, 32, (32, 48)),  # or the trainer's own words
+        (1, True, 32, (32, 48)),
+        (2, False, None, (64, 96)),  # nothing tells
+    ],
+)
+def test_the_input_of_a_masked_autoencoder(path: Path, finer, high_res, input_size, expected):
+    d = dataclasses.replace(SMALL, finer=finer)
+    args = argparse.Namespace(**({} if input_size is None else {"input_size": input_size}))
+    model = load_upstream(save(path, mae_weights(d, high_res=high_res), args=args))
+    assert model.card.architecture.input_shape[1:] == expected
 
 
 def test_the_card_names_the_eight_diseases_in_the_released_order(path: Path) -> None:
-    card = load_upstream(_save(path, _upstream_names(_model()))).card
+    card = load_upstream(save(path, classifier_weights(SMALL))).card
     names = [label.abbreviation for label in card.labels]
     assert names == ["DME", "AMD", "POAG", "ERM/MH", "DR", "PVD", "CRAO/CRVO", "RNV"]
     assert card.version == "epoch 7"
@@ -87,23 +91,72 @@ def test_the_card_names_the_eight_diseases_in_the_released_order(path: Path) -> 
     assert all(label.icd10 for label in RELEASED_LABELS)
 
 
+@pytest.mark.parametrize(
+    ("weights", "kind", "residual"),
+    [
+        (classifier_weights(SMALL), "classifier", False),
+        (mae_weights(SMALL), "mae", False),
+        (coep_weights(SMALL), "coep", False),
+        (coep_weights(SMALL, modalities=2, outputs=2), "coep", False),
+        (retfound_weights(SMALL), "enface", True),
+        (retfound_weights(SMALL, norm="fc_norm"), "enface", True),
+    ],
+)
+def test_every_layout_is_told_by_its_weights(path: Path, weights, kind, residual) -> None:
+    card = load_upstream(save(path, weights)).card
+    assert card.kind == kind
+    assert {part.final_residual for part in card.transformers} == {residual}
+
+
+def test_a_classifier_without_its_head_is_an_encoder(path: Path) -> None:
+    """As the encoder of a released masked autoencoder is saved by its users."""
+    weights = classifier_weights(D)
+    encoder = {name: w for name, w in weights.items() if not name.startswith("head.")}
+    model = load_upstream(save(path, encoder)).eval()
+    assert model.card.kind == "encoder"
+    whole = load_upstream(save(path, weights)).eval()
+    volume = random_volume(D)
+    with torch.no_grad():
+        features = whole.encoder.norm(whole.encoder.pooled(volume))
+        assert torch.equal(model.pooled_features(volume), features)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_parallel_trainers_prefix_makes_no_difference(path: Path, prefix: str) -> None:
+    with torch.no_grad():
+        for build, write in ((coep_weights, save_coep), (classifier_weights, save)):
+            weights = build(SMALL)
+            plain = load_upstream(save(path, weights)).state_dict()
+            if write is save:
+                weights = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+                loaded = load_upstream(save(path, weights)).state_dict()
+            else:
+                loaded = load_upstream(save_coep(path, weights, prefix)).state_dict()
+            assert set(loaded) == set(plain)
+            assert all(torch.equal(loaded[name], tensor) for name, tensor in plain.items())
+
+
 def test_optimiser_state_beside_the_weights_is_ignored(path: Path) -> None:
     more = {"optimizer": {"state": {0: torch.zeros(9)}}, "scaler": {"scale": 1.0}}
-    assert load_upstream(_save(path, _upstream_names(_model()), **more))
+    assert load_upstream(save(path, classifier_weights(SMALL), **more))
 
 
 def test_half_precision_and_old_files_load(path: Path) -> None:
-    weights = {name: tensor.half() for name, tensor in _upstream_names(_model()).items()}
-    assert load_upstream(_save(path, weights)).head.linear.weight.dtype == torch.float32
+    weights = {name: tensor.half() for name, tensor in classifier_weights(SMALL).items()}
+    assert load_upstream(save(path, weights)).head.linear.weight.dtype == torch.float32
     torch.save({"model": weights}, path, _use_new_zipfile_serialization=False)
     assert load_upstream(path).card.version == "released"
 
 
 def test_the_model_does_not_depend_on_the_file_once_loaded(path: Path) -> None:
-    model = load_upstream(_save(path, _upstream_names(_model())))
-    before = model.head.linear.weight.clone()
-    path.write_bytes(bytes(path.stat().st_size))
-    assert torch.equal(model.head.linear.weight, before)
+    for weights in (classifier_weights(SMALL), retfound_weights(SMALL)):
+        model = load_upstream(save(path, weights)).eval()
+        planar = model.card.architecture.planar
+        seen = random_image(SMALL) if planar else random_volume(SMALL)
+        with torch.no_grad():
+            before = model(seen)
+            path.write_bytes(bytes(path.stat().st_size))
+            assert torch.equal(model(seen), before)
 
 
 class _Evil:
@@ -113,7 +166,7 @@ class _Evil:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_pickle_is_not_run(path: Path, zipped: bool, capsys) -> None:
-    content = {"model": _upstream_names(_model()), "args": _Evil()}
+    content = {"model": classifier_weights(SMALL), "args": _Evil()}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match="could run its code"):
         load_upstream(path)
@@ -121,13 +174,13 @@ def test_code_in_a_pickle_is_not_run(path: Path, zipped: bool, capsys) -> None:
 
 
 def test_only_namespace_is_allowed_and_only_while_loading(path: Path) -> None:
-    load_upstream(_save(path, _upstream_names(_model())))
+    load_upstream(save(path, classifier_weights(SMALL)))
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
 @pytest.mark.parametrize("kept", [4, 100, -1000])
 def test_a_truncated_file_is_refused(path: Path, kept: int) -> None:
-    _save(path, _upstream_names(_model()))
+    save(path, classifier_weights(SMALL))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match="damaged"):
         load_upstream(path)
@@ -138,6 +191,7 @@ def test_a_truncated_file_is_refused(path: Path, kept: int) -> None:
     [
         ([1, 2], "holds a list"),
         ({"epoch": 1}, "neither 'model' nor 'state_dict'"),
+        ({"model": {}}, "neither 'model' nor 'state_dict'"),
         ({"model": {"a": 1}}, "other than tensors"),
         ({"model": {"a": torch.zeros(1)}}, "unknown layout"),
     ],
@@ -148,42 +202,65 @@ def test_other_contents_are_refused(path: Path, content, message: str) -> None:
         load_upstream(path)
 
 
-@pytest.mark.parametrize(
-    ("names", "layout"),
-    [
-        (("module.visual.cls_token", "module.text.cls_token"), "OCTCube-IR or OCTCube-EF"),
-        (("pos_embed", "blocks.0.attn.qkv.weight", "mask_token"), "RETFound"),
-        (("pos_embed_spatial", "decoder_embed.weight"), "masked autoencoder"),
-    ],
-)
-def test_the_other_released_layouts_are_named(path: Path, names, layout: str) -> None:
-    with pytest.raises(CheckpointError, match=layout):
-        load_upstream(_save(path, {name: torch.zeros(1) for name in names}))
-
-
 def test_missing_and_unexpected_weights_are_named(path: Path) -> None:
-    weights = _upstream_names(_model())
+    weights = classifier_weights(D)
     del weights["blocks.1.mixer.Wqkv.bias"]
-    weights["blocks.0.ls1.gamma"] = torch.zeros(DIM)
+    weights["blocks.0.ls1.gamma"] = torch.zeros(D.embed_dim)
     with pytest.raises(CheckpointError) as caught:
-        load_upstream(_save(path, weights))
+        load_upstream(save(path, weights))
     assert "lacks blocks.1.mixer.Wqkv.bias" in str(caught.value)
     assert "also holds blocks.0.ls1.gamma" in str(caught.value)
 
 
-@pytest.mark.parametrize("lost", ["patch_embed.proj.weight", "pos_embed_temporal", "head.bias"])
-def test_a_file_without_an_essential_weight_is_refused(path: Path, lost: str) -> None:
-    weights = _upstream_names(_model())
+LAYOUTS = {
+    "multitask": classifier_weights(SMALL),
+    "mae": mae_weights(SMALL),
+    "coep_ir": coep_weights(SMALL),
+    "coep_ef": coep_weights(SMALL, modalities=2, outputs=2),
+    "retfound": retfound_weights(SMALL),
+    "retfound fine-tuned": retfound_weights(SMALL, norm="fc_norm"),
+}
+UNUSED = {"retfound": ("decoder_", "mask_token"), "retfound fine-tuned": ("head.",)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_file_that_lacks_any_weight_is_refused_in_one_sentence(path: Path, layout: str) -> None:
+    weights = LAYOUTS[layout]
+    for lost in weights:
+        if lost.startswith(UNUSED.get(layout, ())):
+            continue
+        rest = {name: tensor for name, tensor in weights.items() if name != lost}
+        with pytest.raises(CheckpointError) as caught:
+            load_upstream(save(path, rest))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "lost", ["patch_embed.proj.weight", "pos_embed_temporal", "head.bias", "norm.weight"]
+)
+def test_the_weight_that_is_lacking_is_named(path: Path, lost: str) -> None:
+    weights = classifier_weights(SMALL)
     del weights[lost]
     with pytest.raises(CheckpointError, match=lost):
-        load_upstream(_save(path, weights))
+        load_upstream(save(path, weights))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_weight_of_a_wrong_shape_is_refused_in_one_sentence(path: Path, layout: str) -> None:
+    weights = LAYOUTS[layout]
+    for name, tensor in weights.items():
+        if name.startswith(UNUSED.get(layout, ())):
+            continue
+        with pytest.raises(CheckpointError) as caught:
+            load_upstream(save(path, weights | {name: torch.zeros(*tensor.shape, 3)}))
+        assert "\n" not in str(caught.value)
 
 
 def test_dimensions_of_another_model_are_refused(path: Path) -> None:
-    weights = _upstream_names(_model())
+    weights = classifier_weights(D)
     with pytest.raises(CheckpointError, match="has 2 outputs"):
-        load_upstream(_save(path, weights | {"head.weight": torch.zeros(2, DIM)}))
+        load_upstream(save(path, weights | {"head.weight": torch.zeros(2, D.embed_dim)}))
     with pytest.raises(CheckpointError, match="shape"):
-        load_upstream(_save(path, weights | {"norm.bias": torch.zeros(3)}))
+        load_upstream(save(path, weights | {"norm.bias": torch.zeros(3)}))
     with pytest.raises(CheckpointError, match="cannot be cut"):
-        load_upstream(_save(path, weights), input_shape=(9, 30, 64))
+        load_upstream(save(path, weights), input_shape=(9, 30, 64))

@@ -112,3 +112,17 @@ def test_retfound_features() -> None:
     model = _load("retfound")
     features = model.pooled_features(_tensor("retfound", "image"))
     _assert_equal(features, "retfound", "pooled_features_normed")
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("multitask", "classifier"),
+        ("mae", "mae"),
+        ("coep_ir", "coep"),
+        ("coep_ef", "coep"),
+        ("retfound", "enface"),
+    ],
+)
+def test_every_file_loads_without_being_told_its_input(case: str, kind: str) -> None:
+    assert _load(case).card.kind == kind

@@ -24,7 +24,7 @@ class FakeEngine:
             time.sleep(60)
         return name
 
-    def analyze(self, exam, model, on_progress):
+    def analyze(self, exam, model, fast, on_progress):
         if model == "bug":
             raise ZeroDivisionError("a bug in the model")
         if model == "killed":

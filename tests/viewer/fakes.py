@@ -41,7 +41,7 @@ def make_entry(name, produce=make_exam, **facts):
 
 
 def make_card():
-    architecture = Architecture(8, 1, 1, CUBE, (4, 4, 4), 8, len(LABELS), True)
+    architecture = Architecture(8, 1, 1, CUBE, (4, 4, 4), 8, True, len(LABELS))
     return ModelCard("fake", "1.0", architecture, LABELS, synthetic=True)
 
 

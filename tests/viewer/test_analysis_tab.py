@@ -1,11 +1,14 @@
+import dataclasses
 import time
 
+import numpy as np
 import pytest
 from fakes import make_analysis, make_exam
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_octcube._widgets.model_chooser import OPEN_FILE
+from octcube_core.results import Measurement
 
 PATIENCE_MS = 20_000
 
@@ -70,6 +73,52 @@ def test_run_shows_scores_model_and_disclaimer(dock, qtbot):
     assert "Research use only; not for diagnosis" in text
     assert "Overlay: evidence for Diabetic macular edema" in text
     assert dock.analysis_tab.score_table.rowCount() == 4
+
+
+def finish(dock, **changes):
+    exam = dock.session.exam
+    dock.session.finish(exam, dataclasses.replace(make_analysis(exam), **changes))
+
+
+def test_what_raises_a_measurement_is_shown_with_the_method(dock):
+    dock.scene.add_exam(make_exam())
+    similarity = Measurement("Similarity of OCT and IR", "OCT~IR", 0.3125)
+    growth = Measurement("Growth of the atrophy", "GA growth", 1.5, "mm²/year")
+    finish(
+        dock,
+        scores=(),
+        normal_probability=None,
+        measurements=(similarity, growth),
+        saliency=make_analysis(dock.session.exam).saliency[[0, 2]],
+    )
+    assert "Overlay: what raises “Similarity of OCT and IR” (Grad-CAM++)" in visible_text(dock)
+    dock.session.disease = "GA growth"
+    assert "Overlay: none, as nothing raises “Growth of the atrophy”" in visible_text(dock)
+    dock.session.disease = None
+    assert "Select a row to see where the model looked." in visible_text(dock)
+
+
+def test_a_model_without_scores_says_so(dock):
+    dock.scene.add_exam(make_exam())
+    finish(
+        dock,
+        scores=(),
+        normal_probability=None,
+        saliency=np.zeros((0, 1, 1, 1), np.float32),
+        embeddings={"IR": np.zeros(8, np.float32)},
+    )
+    text = visible_text(dock)
+    assert "This model gives no scores and so no overlay, only an embedding of IR." in text
+    assert "fake 1.0 (synthetic)" in text
+    assert dock.analysis_tab.score_table.isHidden()
+
+
+def test_what_the_run_did_otherwise_is_shown(dock):
+    dock.scene.add_exam(make_exam())
+    finish(dock, run_notes=("Memory ran out; ran in bf16.",), warnings=("A warning.",))
+    text = visible_text(dock)
+    assert "Memory ran out; ran in bf16." in text
+    assert "⚠ A warning." in text
 
 
 def test_device_is_always_shown(dock, qtbot):

@@ -1,5 +1,7 @@
 """The viewer's layers and slider follow the session, and the other way round."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fakes import BRIGHT_VOXEL, make_analysis, make_exam
@@ -8,6 +10,7 @@ from geometry import assert_covers
 from napari_octcube._layers import exam_layer
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
+from octcube_core.results import Measurement
 
 
 @pytest.fixture
@@ -54,6 +57,38 @@ def test_switching_the_disease_swaps_the_data_of_one_layer(viewer):
     assert scene.overlay is overlay
     np.testing.assert_array_equal(overlay.data, session.analysis.saliency[1])
     assert overlay.name == "Saliency: AMD"
+
+
+def without_diseases(exam, measurements):
+    analysis = make_analysis(exam)
+    count = len(measurements)
+    return dataclasses.replace(
+        analysis,
+        scores=(),
+        normal_probability=None,
+        measurements=measurements,
+        saliency=analysis.saliency[:count],
+        saliency_peak=analysis.saliency_peak[:count],
+    )
+
+
+def test_measurements_have_overlays(viewer):
+    exam = make_exam()
+    measurements = (Measurement("Similarity", "OCT~IR", 0.3), Measurement("Growth", "GA", 1.5))
+    session, scene = analysed(viewer, exam, without_diseases(exam, measurements))
+    assert scene.overlay.name == "Saliency: OCT~IR"
+    assert_covers(scene.overlay, viewer.layers[0], BRIGHT_VOXEL)
+    session.disease = "GA"
+    np.testing.assert_array_equal(scene.overlay.data, session.analysis.saliency[1])
+
+
+def test_a_model_without_scores_takes_the_overlay_before_away(viewer):
+    exam = make_exam()
+    session, scene = analysed(viewer, exam)
+    assert scene.overlay is not None
+    session.finish(exam, without_diseases(exam, ()))
+    assert scene.overlay is None
+    assert [layer.name for layer in viewer.layers] == ["OCT"]
 
 
 def test_a_second_run_with_the_same_top_disease_updates_the_overlay(viewer):

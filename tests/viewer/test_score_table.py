@@ -1,11 +1,19 @@
+import dataclasses
+
 import pytest
 from fakes import make_analysis, make_exam
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
 from napari_octcube._session import Session
-from napari_octcube._widgets.score_bar import ABSENT, PRESENT
+from napari_octcube._widgets.score_bar import ABSENT, PRESENT, SCORE_ROLE
 from napari_octcube._widgets.score_table import BAR, NAME, VALUE, ScoreTable
+from octcube_core.results import Measurement
+
+MEASUREMENTS = (
+    Measurement("Similarity of OCT and IR", "OCT~IR", 0.3125),
+    Measurement("Growth of the atrophy", "GA growth", 1.5, "mm²/year"),
+)
 
 
 @pytest.fixture
@@ -95,3 +103,55 @@ def test_bar_reaches_to_its_value_in_the_colour_of_its_verdict(table):
 def test_threshold_mark_is_drawn(table):
     table.clearSelection()
     assert pixel(table, 1, 0.5) != pixel(table, 1, 0.4)
+
+
+@pytest.fixture
+def show(table, session):
+    """A function that shows an analysis with other results."""
+
+    def show_analysis(**changes):
+        analysis = dataclasses.replace(make_analysis(session.exam), **changes)
+        session.finish(session.exam, analysis)
+
+    return show_analysis
+
+
+def header(table):
+    return [table.horizontalHeaderItem(number).text() for number in range(3)]
+
+
+def test_measurements_are_values_with_units_and_have_no_bar(table, session, show):
+    show(scores=(), normal_probability=None, measurements=MEASUREMENTS)
+    assert column(table, NAME) == ["OCT~IR", "GA growth"]
+    assert column(table, VALUE) == ["0.312", "1.5 mm²/year"]
+    assert [table.item(row, BAR).data(SCORE_ROLE) for row in range(2)] == [None, None]
+    assert "Growth of the atrophy" in table.item(1, NAME).toolTip()
+    assert header(table) == ["Measurement", "", "Value"]
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [0]
+
+
+def test_selecting_a_measurement_switches_the_target(table, session, show, qtbot):
+    show(scores=(), normal_probability=None, measurements=MEASUREMENTS)
+    place = table.visualItemRect(table.item(1, BAR)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert session.disease == "GA growth"
+
+
+def test_measurements_come_after_the_diseases(table, session, show):
+    show(measurements=MEASUREMENTS[:1])
+    assert column(table, NAME) == ["DME", "AMD", "PVD", "OCT~IR", "Normal"]
+    assert header(table)[0] == "Disease"
+    assert table.item(0, BAR).data(SCORE_ROLE) == (0.91, 0.5)
+
+
+def test_normal_has_a_row_only_with_a_probability(table, show):
+    show(normal_probability=None)
+    assert "Normal" not in column(table, NAME)
+
+
+def test_a_table_of_nothing_is_hidden_until_there_are_scores_again(table, session, show):
+    show(scores=(), normal_probability=None)
+    assert table.isHidden()
+    show()
+    assert not table.isHidden()
+    assert column(table, NAME) == ["DME", "AMD", "PVD", "Normal"]
