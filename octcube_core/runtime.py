@@ -97,7 +97,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Data type of "auto", "fp32", "bf16" or "fp16".
 
     Auto is bf16 on CUDA GPUs and CPUs that compute in it (AMX or AVX512-BF16), else fp32.
-    On two cores with AVX512-BF16 and no AMX, a ViT-L block at 5,120 tokens takes 0.6 of its time in fp32.
+    On a CPU with AVX512-BF16 and no AMX, a ViT-L block at 5,120 tokens takes a third of its time in fp32.
 
     Raises
     ------

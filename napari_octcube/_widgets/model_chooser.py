@@ -1,4 +1,4 @@
-"""Chooses the model of the next run: the one inside the package, or a local file."""
+"""Chooses the model of the next run: the one inside the package, a released one by its name, or a local file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
 from napari_octcube._session import Session
+from octcube_core.checkpoints.released import RELEASED, ReleasedModel
 
 BUILT_IN = (("demo", "demo (synthetic eyes)"),)
 OPEN_FILE = "Local file…"
@@ -25,6 +26,10 @@ class ModelChooser(QComboBox):
         self.setMinimumContentsLength(14)
         for name, text in BUILT_IN:
             self.addItem(text, name)
+        for name, model in RELEASED.items():
+            self.addItem(name, name)
+            tip = _tip(model)
+            self.setItemData(self.findData(name), tip, Qt.ItemDataRole.ToolTipRole)
         self.addItem(OPEN_FILE, None)
         self._refresh()
         self.activated.connect(self._on_activated)
@@ -46,3 +51,9 @@ class ModelChooser(QComboBox):
             self.setItemData(self.findData(name), name, Qt.ItemDataRole.ToolTipRole)
         self.setCurrentIndex(self.findData(name))
         self.setEnabled(self._session.running is None)
+
+
+def _tip(model: ReleasedModel) -> str:
+    size = f" ({model.size})" if model.size else ""
+    gated = ", for which its authors must have given you access" if model.gated else ""
+    return f"{model.does}; downloaded on first use{size}{gated}"

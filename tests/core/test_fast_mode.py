@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from octcube_core.analysis import analyze
 from octcube_core.bench import measure
-from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS
+from octcube_core.checkpoints.card import (
+    SALIENCY_LAYERS,
+    SALIENCY_METHODS,
+    Alignment,
+    Architecture,
+    ModelCard,
+    Target,
+)
 from octcube_core.checkpoints.zoo import load_model
+from octcube_core.cli import main
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.memory import CHUNK_TOKENS
 from octcube_core.models import attention as attention_module
 from octcube_core.models.attention import attention, attention_backend
 from octcube_core.models.blocks import MLP, SelfAttention, mean_of_tokens
-from octcube_core.models.random_weights import random_model
+from octcube_core.models.coep import COEPModel
+from octcube_core.models.octcube import FeatureEncoder
+from octcube_core.models.random_weights import random_card, random_model
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.saliency import CachedTail, disease_logit, saliency_maps
 from octcube_core.tissue import TokenSample
@@ -223,6 +236,37 @@ def test_a_single_bscan_is_run_in_full(demo) -> None:
     _nothing_left_out(demo, single, "a single B-scan is quick as a whole")
 
 
+def test_of_an_aligned_model_only_the_volume_is_sampled(eye) -> None:
+    torch.manual_seed(0)
+    volume = random_card(2, 64, 2, (30, 128, 128)).architecture
+    image = Architecture(
+        48, 2, 2, (3, 16, 16), (1, 4, 4), 96, outputs=0, final_residual=True, planar=True
+    )
+    card = ModelCard(
+        "aligned",
+        "1",
+        dataclasses.replace(volume, outputs=0),
+        alignment=Alignment(image, ("IR",), 16, regression_hidden=8),
+        targets=(Target("Growth", "GR", "mm/a"),),
+    )
+    model = COEPModel(card).eval().requires_grad_(False)
+    full, fast = (analyze(eye, model, fast=fast) for fast in (False, True))
+    assert fast.run_notes[0].startswith("Fast mode: ")
+    np.testing.assert_array_equal(fast.embeddings["IR"], full.embeddings["IR"])
+    assert (fast.embeddings["OCT"] != full.embeddings["OCT"]).any()
+    assert fast.embeddings["OCT"] @ full.embeddings["OCT"] > 0.99  # of length 1
+
+
+def test_images_have_no_background(eye) -> None:
+    architecture = Architecture(
+        48, 2, 2, (3, 16, 16), (1, 4, 4), 96, outputs=0, final_residual=True, planar=True
+    )
+    model = FeatureEncoder(ModelCard("fundus", "1", architecture)).eval().requires_grad_(False)
+    assert model.card.kind == "enface"
+    reason = "the model looks at en-face images, which are tissue all over"
+    assert analyze(eye, model, fast=True).run_notes == (f"Fast mode left nothing out: {reason}.",)
+
+
 def test_half_precision_and_chunks_of_tokens(demo, eye) -> None:
     half = load_model("demo", device="cpu", precision="bf16")
     exact = analyze(eye, demo, fast=True)
@@ -249,3 +293,15 @@ def test_the_benchmark_measures_what_it_gains() -> None:
     assert figure["value"] == sorted(report["parts"]["fast"]["ratios"])[1] > 0
     assert figure["allowed"] is None  # of a ViT-L alone
     assert all(0.3 < kept < 0.8 for kept in report["parts"]["fast"]["tokens_kept"])
+
+
+def test_the_command_line_writes_the_note_beside_the_scores(eye, tmp_path, capsys) -> None:
+    np.save(tmp_path / "eye.npy", eye.volume.voxels)
+    out = tmp_path / "out"
+    assert (
+        main(["analyze", str(tmp_path / "eye.npy"), "--model", "demo", "--out", str(out), "--fast"])
+        == 0
+    )
+    (note,) = json.loads((out / "scores.json").read_text())["run"]["notes"]
+    assert note.startswith("Fast mode: ")
+    assert note in capsys.readouterr().out

@@ -248,3 +248,12 @@ def test_long_facts_do_not_widen_the_dock(dock, qtbot):
     qtbot.wait(50)
     assert dock.open_button.isVisible()
     assert not dock.analysis_tab.scroll_area.horizontalScrollBar().isVisible()
+
+
+def test_released_models_are_chosen_by_name_and_say_that_they_are_downloaded(dock):
+    chooser = dock.analysis_tab.model_chooser
+    index = chooser.findData("octcube-multitask")
+    assert "downloaded on first use" in chooser.itemData(index, Qt.ItemDataRole.ToolTipRole)
+    chooser.activated.emit(index)
+    assert dock.session.model == "octcube-multitask"
+    assert chooser.currentText() == "octcube-multitask"

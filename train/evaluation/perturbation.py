@@ -6,8 +6,8 @@ high in the other. Random order says what any order would give: a random share o
 are the same thing, so both curves have the same expected area in random order.
 
 A removed cube takes the level of the volume's own background, as if vitreous or shadow were there. Blurred content,
-which is usual for photographs, is no absence here but evidence: it looks like drusen and detached vitreous (the
-demo model then sees both in nearly every eye; the figures are in docs/decisions.md).
+which is usual for photographs, is no absence here but evidence: the demo model then sees drusen and a detached vitreous
+in nearly every eye (figures in docs/benchmarks.md).
 """
 
 from __future__ import annotations
