@@ -192,9 +192,9 @@ def _run(
 
 
 def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> CachedTail:
-    """Run a tower, in fast mode on its sample of tokens, where and in the precision that a parameter is."""
+    """Run a tower, in fast mode on its sample of tokens, where a parameter is."""
     progress.report("Running the network")
-    volume = tower.volume.to(like.device, like.dtype)
+    volume = tower.volume.to(like.device)
     sample, keep, weight = tower.sample, None, None
     if sample is not None:
         keep, weight = sample.index[None].to(like.device), sample.weight.to(like.device)

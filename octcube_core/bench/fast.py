@@ -51,7 +51,7 @@ def measure(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
 
 def _full(setup: Setup, model: OCTCubeClassifier, volume: torch.Tensor) -> None:
     with torch.no_grad():
-        model.encoder.pooled(volume.to(setup.device, setup.dtype))
+        model.encoder.pooled(volume.to(setup.device))
 
 
 def _fast(setup: Setup, model: OCTCubeClassifier, volume: torch.Tensor) -> None:
@@ -61,7 +61,7 @@ def _fast(setup: Setup, model: OCTCubeClassifier, volume: torch.Tensor) -> None:
         return
     keep, weight = sample.index[None].to(setup.device), sample.weight.to(setup.device)
     with torch.no_grad():
-        model.encoder.pooled(volume.to(setup.device, setup.dtype), keep, weight)
+        model.encoder.pooled(volume.to(setup.device), keep, weight)
 
 
 def _kept(volume: torch.Tensor) -> float:

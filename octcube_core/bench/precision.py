@@ -103,7 +103,7 @@ def probability_differences(device: torch.device, eyes: int) -> dict[str, NDArra
 def _probabilities(
     model: OCTCubeClassifier, exam: Exam, device: torch.device
 ) -> NDArray[np.float32]:
-    volume = prepare(exam, model.card)[0].to(device, model.head.linear.weight.dtype)
+    volume = prepare(exam, model.card)[0].to(device)
     with torch.no_grad():
         logits = model(volume)
     found: NDArray[np.float32] = (

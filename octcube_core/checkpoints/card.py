@@ -135,7 +135,7 @@ class ModelCard:
     targets: tuple[Target, ...] = ()
     temperature: float = 1.0
     saliency: str = "gradcam++"
-    saliency_layer: str = "norm1"
+    saliency_layer: str = "norm2"
     trained_on: str = "unknown"
     intended_use: str = "Research use only; not for diagnosis."
     licence: str = "unknown"

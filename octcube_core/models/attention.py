@@ -125,7 +125,10 @@ def _products(
 ) -> torch.Tensor:
     """Attention by plain matrix products, head by head and a few queries at once; without gradients."""
     output = torch.empty(query.shape, dtype=query.dtype)
-    scaled, across = query * query.shape[-1] ** -0.5, key.transpose(-2, -1)
+    # What all keys share changes no weight, but makes scores large, whose digits bf16 then drops: it is taken away, as
+    # SageAttention does (Zhang et al., arXiv:2410.02367).
+    centred = (key.float() - key.mean(dim=2, keepdim=True, dtype=torch.float32)).to(key.dtype)
+    scaled, across = query * query.shape[-1] ** -0.5, centred.transpose(-2, -1)
     if key_weight is not None:
         # Weights in the sums of values and in one more of their own are more exact than in scores of 8 bits.
         column = key_weight.to(value.dtype)[:, None].expand(*value.shape[:-1], 1)

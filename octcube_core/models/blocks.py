@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from octcube_core.models.attention import attention
 
 LAYER_NORM_EPS = 1e-6
+
+
+class LayerNorm(nn.LayerNorm):
+    """PyTorch's layer norm, also of float32 tokens by weights in half precision; the output is as the weights are."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.float32 or self.weight.dtype == torch.float32:
+            return super().forward(x)
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps).to(self.weight.dtype)
 
 
 class SelfAttention(nn.Module):
@@ -79,9 +93,8 @@ class MLP(nn.Module):
                 [_frugal(self._sum, *both) for both in zip(parts, weights, strict=True)]
             )
             count = x.shape[1] if weight is None else weight.sum()
-            mean = (sums.sum(dim=0) / count).to(x.dtype)
-        output: torch.Tensor = self.fc2(mean)
-        return output
+            mean = sums.sum(dim=0) / count
+        return linear_in_float32(self.fc2, mean)
 
     def _hidden(self, x: torch.Tensor) -> torch.Tensor:
         hidden: torch.Tensor = self.act(self.fc1(x))
@@ -102,14 +115,14 @@ class Block(nn.Module):
     OCTCube weights needs (the reference drops the residual stream there).
 
     ``key_weight``, shape (tokens,), is how often each token counts as a key, and ``weight`` in a mean; both once
-    unless said.
+    unless said. The residual stream may be in float32 where the weights are not.
     """
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm1 = LayerNorm(dim)
         self.attention = SelfAttention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm2 = LayerNorm(dim)
         self.mlp = MLP(dim, mlp_dim)
 
     def attend(self, x: torch.Tensor, key_weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -142,14 +155,21 @@ class Block(nn.Module):
     ) -> torch.Tensor:
         """``mean_after`` from ``norm2``'s output on."""
         update = self.mlp.mean(normed, weight)
-        return mean_of_tokens(x, weight) + update if add_residual else update
+        if not add_residual:
+            return update
+        return mean_of_tokens(x, weight) + update
 
 
 def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean over tokens, (batch, tokens, dim) -> (batch, dim), each counted ``weight`` times, shape (tokens,)."""
+    """Mean over tokens, (batch, tokens, dim) -> float32 (batch, dim), each counted ``weight`` times, shape (tokens,)."""
     if weight is None:
-        return x.mean(dim=1)
-    return (_sum_of_tokens(x, weight) / weight.sum()).to(x.dtype)
+        return x.mean(dim=1, dtype=torch.float32)
+    return _sum_of_tokens(x, weight) / weight.sum()
+
+
+def linear_in_float32(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """A layer of one vector per exam: 8 bits would cost digits here and save nothing."""
+    return F.linear(x.float(), layer.weight.float(), layer.bias.float())
 
 
 def _sum_of_tokens(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard
 from octcube_core.errors import InputError
-from octcube_core.models.blocks import LAYER_NORM_EPS
+from octcube_core.models.blocks import LayerNorm
 from octcube_core.models.heads import RegressionHead, unit_length
 from octcube_core.models.octcube import OCTCubeEncoder
 
@@ -24,7 +24,7 @@ class OCTTower(nn.Module):
         dim = architecture.embed_dim
         self.encoder = OCTCubeEncoder(architecture)
         self.aggregate = nn.Linear(dim, dim)
-        self.aggregate_norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.aggregate_norm = LayerNorm(dim)
         self.act = nn.GELU()
         self.head = nn.Linear(dim, projection)
 

@@ -21,7 +21,8 @@ def split_cubes(volume: torch.Tensor, cube: Triple) -> torch.Tensor:
 class CubeEmbedding(nn.Module):
     """Linear embedding of non-overlapping cubes of a volume.
 
-    Takes (batch, 1, frames, height, width), returns (batch, tokens, dim) in the order (z, row, column).
+    Takes (batch, 1, frames, height, width), returns (batch, tokens, dim) in the order (z, row, column), computed in
+    float32 also of weights in half precision: voxels and positions have more than 8 bits.
     """
 
     def __init__(self, dim: int, cube: Triple) -> None:
@@ -43,8 +44,8 @@ class CubeEmbedding(nn.Module):
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         self.grid(tuple(volume.shape[2:]))  # refuses what the cube does not divide
         # A strided convolution without overlap is a matrix product, which is much faster on a CPU.
-        flat = split_cubes(volume.squeeze(1), self.cube)
-        return F.linear(flat, self.weight.flatten(1), self.bias)
+        flat = split_cubes(volume.squeeze(1), self.cube).float()
+        return F.linear(flat, self.weight.flatten(1).float(), self.bias.float())
 
 
 class CubePositions(nn.Module):
@@ -64,20 +65,20 @@ class CubePositions(nn.Module):
             nn.init.trunc_normal_(table, std=0.02)
 
     def tables(self, grid: Triple) -> tuple[torch.Tensor, torch.Tensor]:
-        """The tables brought to a (z, y, x) grid: spatial (1, y * x, dim) and temporal (1, z, dim)."""
-        spatial: torch.Tensor = self.spatial
+        """The tables brought to a (z, y, x) grid, in float32: spatial (1, y * x, dim) and temporal (1, z, dim)."""
+        spatial: torch.Tensor = self.spatial.float()
         if grid[1:] != self.table_grid[1:]:
-            image = spatial.reshape(1, *self.table_grid[1:], -1).permute(0, 3, 1, 2).float()
+            image = spatial.reshape(1, *self.table_grid[1:], -1).permute(0, 3, 1, 2)
             image = F.interpolate(image, size=grid[1:], mode="bicubic", align_corners=False)
-            spatial = image.flatten(2).transpose(1, 2).to(spatial.dtype)
+            spatial = image.flatten(2).transpose(1, 2)
         if self.temporal is None:
             return spatial, spatial.new_zeros(1, grid[0], spatial.shape[-1])
-        temporal: torch.Tensor = self.temporal
+        temporal: torch.Tensor = self.temporal.float()
         if grid[0] != self.table_grid[0]:
             line = F.interpolate(
-                temporal.transpose(1, 2).float(), size=grid[0], mode="linear", align_corners=False
+                temporal.transpose(1, 2), size=grid[0], mode="linear", align_corners=False
             )
-            temporal = line.transpose(1, 2).to(temporal.dtype)
+            temporal = line.transpose(1, 2)
         return spatial, temporal
 
     def forward(self, grid: Triple) -> torch.Tensor:

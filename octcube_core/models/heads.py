@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from octcube_core.models.blocks import linear_in_float32
+
 
 class MultiTaskHead(nn.Module):
     """Dropout and a linear layer on the mean of the tokens; logits 2k, 2k + 1 say disease k is absent, present."""
@@ -18,8 +20,7 @@ class MultiTaskHead(nn.Module):
         self.linear = nn.Linear(dim, outputs)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.linear(self.dropout(pooled))
-        return logits
+        return linear_in_float32(self.linear, self.dropout(pooled))
 
 
 class RegressionHead(nn.Module):

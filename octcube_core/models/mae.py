@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from octcube_core.checkpoints.card import Decoder, ModelCard
-from octcube_core.models.blocks import LAYER_NORM_EPS, Block
+from octcube_core.models.blocks import Block, LayerNorm
 from octcube_core.models.embeddings import CubeEmbedding, CubePositions, split_cubes
 from octcube_core.models.octcube import OCTCubeEncoder, initialise_linear
 from octcube_core.token_grid import Triple
@@ -46,7 +46,7 @@ class MaskedDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, decoder.num_heads, decoder.mlp_dim) for _ in range(decoder.depth)
         )
-        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm = LayerNorm(width)
         self.pred = nn.Linear(width, voxels)
         for token in (self.cls_token, self.mask_token):
             nn.init.normal_(token, std=0.02)

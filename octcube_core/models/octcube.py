@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
-from octcube_core.models.blocks import LAYER_NORM_EPS, Block
+from octcube_core.models.blocks import Block, LayerNorm
 from octcube_core.models.embeddings import CubeEmbedding, CubePositions
 from octcube_core.models.heads import MultiTaskHead
 from octcube_core.token_grid import Triple
@@ -48,7 +48,7 @@ class OCTCubeEncoder(nn.Module):
             Block(dim, architecture.num_heads, architecture.mlp_dim)
             for _ in range(architecture.depth)
         )
-        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm = LayerNorm(dim)
         nn.init.normal_(self.cls_token, std=0.02)
         self.apply(initialise_linear)
 
@@ -71,7 +71,8 @@ class OCTCubeEncoder(nn.Module):
     def embed(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens before the first block, shape (batch, 1 + tokens, dim), class token first.
 
-        ``keep``, shape (batch, kept), leaves only those tokens, in that order.
+        ``keep``, shape (batch, kept), leaves only those tokens, in that order. Half precision weights give float32
+        tokens: what 24 blocks add to the residual stream would lose too much in 8 bits.
         """
         if volume.ndim == 4:
             volume = volume.unsqueeze(1)
@@ -79,7 +80,7 @@ class OCTCubeEncoder(nn.Module):
         if keep is not None:
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
         cls = (self.cls_token + self.positions.cls).expand(tokens.shape[0], -1, -1)
-        return torch.cat([cls, tokens], dim=1)
+        return torch.cat([cls, tokens], dim=1).float()
 
     def trunk(
         self,

@@ -60,7 +60,7 @@ def explain_exam(
     """Score an exam and explain some of the model's diseases by every explainer."""
     parameter = next(model.parameters())
     prepared, grid = prepare(exam, model.card)
-    volume = prepared.to(parameter.device, parameter.dtype)
+    volume = prepared.to(parameter.device)
     with torch.no_grad():
         tokens = model.encoder.trunk(volume)
     logits, maps = explain_tokens(model, tokens, grid.shape, diseases, explainers)
