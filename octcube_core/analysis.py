@@ -15,6 +15,7 @@ from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, Mod
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.fast_mode import in_fast_mode
+from octcube_core.model_warnings import model_warnings
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from octcube_core.models.heads import disease_probabilities
@@ -119,7 +120,7 @@ def analyze(
         },
         timings_s=clock.timings(),
         run_notes=tuple(notes),
-        warnings=exam.warnings + _model_warnings(exam, model),
+        warnings=exam.warnings + model_warnings(exam, model),
     )
 
 
@@ -280,32 +281,3 @@ def _volume_maps(
 
 def _shape(grid: TokenGrid | PatchGrid) -> tuple[int, ...]:
     return grid.shape
-
-
-def _model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
-    """What a reader of the results should know about this exam in this model."""
-    card, warnings = model.card, []
-    bscans, frames = exam.volume.shape[0], card.architecture.input_shape[0]
-    if card.kind != "enface":
-        if bscans == 1:
-            warnings.append(
-                "The exam has a single B-scan; the model sees it alone, without the volume around it."
-            )
-        elif bscans < frames:
-            warnings.append(
-                f"The exam has {bscans} B-scans, fewer than the {frames} frames the model sees; "
-                "the frames between them are interpolated."
-            )
-        if exam.scan_pattern not in (None, "raster", "line"):
-            warnings.append(
-                f"The B-scans form a {exam.scan_pattern} pattern, but the model was made for raster scans."
-            )
-    missing = [name for name in getattr(model, "modalities", ()) if name not in exam.modalities]
-    if missing:
-        warnings.append(f"The exam has no {' and no '.join(missing)} image, which the model knows.")
-    if card.synthetic and exam.format != "synthetic":
-        warnings.append(
-            f"The model {card.name} has learnt from synthetic eyes only; "
-            "its scores on a real eye mean nothing."
-        )
-    return tuple(warnings)

@@ -161,7 +161,10 @@ class Block(nn.Module):
 
 
 def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean over tokens, (batch, tokens, dim) -> float32 (batch, dim), each counted ``weight`` times, shape (tokens,)."""
+    """Mean over tokens in float32, (batch, tokens, dim) -> (batch, dim).
+
+    Each counts ``weight`` times, shape (tokens,), or once.
+    """
     if weight is None:
         return x.mean(dim=1, dtype=torch.float32)
     return _sum_of_tokens(x, weight) / weight.sum()

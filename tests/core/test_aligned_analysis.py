@@ -226,7 +226,8 @@ def test_maps_of_the_released_layouts(case: str) -> None:
     shape = np.load(FIXTURES / case / "volume.npy", mmap_mode="r").shape[2:]
     exam, model = _exam("IR", "FAF"), _load(path, shape)
     analysis = analyze(exam, model)
-    _assert_maps_are_those_of_pytorch_grad_cam(exam, model, analysis, "gradcam++", "norm1")
+    assert analysis.layer == "norm2"
+    _assert_maps_are_those_of_pytorch_grad_cam(exam, model, analysis, "gradcam++", "norm2")
 
 
 def test_patches_know_where_they_lie_in_the_picture(models) -> None:

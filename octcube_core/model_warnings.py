@@ -1,0 +1,35 @@
+"""What a reader of a model's results should know about an exam."""
+
+from __future__ import annotations
+
+from octcube_core.exam import Exam
+from octcube_core.models.family import Model
+
+
+def model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
+    """Sentences on what makes this exam other than what this model was made for."""
+    card, warnings = model.card, []
+    bscans, frames = exam.volume.shape[0], card.architecture.input_shape[0]
+    if card.kind != "enface":
+        if bscans == 1:
+            warnings.append(
+                "The exam has a single B-scan; the model sees it alone, without the volume around it."
+            )
+        elif bscans < frames:
+            warnings.append(
+                f"The exam has {bscans} B-scans, fewer than the {frames} frames the model sees; "
+                "the frames between them are interpolated."
+            )
+        if exam.scan_pattern not in (None, "raster", "line"):
+            warnings.append(
+                f"The B-scans form a {exam.scan_pattern} pattern, but the model was made for raster scans."
+            )
+    missing = [name for name in getattr(model, "modalities", ()) if name not in exam.modalities]
+    if missing:
+        warnings.append(f"The exam has no {' and no '.join(missing)} image, which the model knows.")
+    if card.synthetic and exam.format != "synthetic":
+        warnings.append(
+            f"The model {card.name} has learnt from synthetic eyes only; "
+            "its scores on a real eye mean nothing."
+        )
+    return tuple(warnings)
