@@ -1,7 +1,14 @@
 from . import phantom
 from .analysis import analyze
 from .checkpoints import load_model
-from .errors import AnalysisCancelled, CheckpointError, ExamReadError, InputError, OCTCubeError
+from .errors import (
+    AnalysisCancelled,
+    CheckpointError,
+    ExamReadError,
+    InputError,
+    NotEnoughMemory,
+    OCTCubeError,
+)
 from .exam import BScanLocations, EnFaceImage, Exam, OCTVolume
 from .readers import ExamEntry, find_exams, read_exam, read_exams
 from .results import Analysis, DiseaseScore
@@ -19,6 +26,7 @@ __all__ = [
     "ExamEntry",
     "ExamReadError",
     "InputError",
+    "NotEnoughMemory",
     "OCTCubeError",
     "OCTVolume",
     "analyze",

@@ -71,7 +71,7 @@ def analyze(
     Raises
     ------
     InputError
-        If the exam cannot be brought into the model's form, or the results are not finite in this precision.
+        If the exam cannot be brought into the model's form, or the results are not finite.
     NotEnoughMemory
         If memory runs out in the smallest plan too.
     """
@@ -213,6 +213,10 @@ def _device(model: Model) -> torch.device:
 def _read_out(model: Model, tails: dict[str, CachedTail]) -> _Found:
     outputs = {modality: tail.outputs.detach() for modality, tail in tails.items()}
     if not all(bool(torch.isfinite(output).all()) for output in outputs.values()):
+        if next(model.parameters()).dtype == torch.float32:
+            raise InputError(
+                "The model's results are not finite numbers; its file is damaged, fetch or train it again."
+            )
         raise InputError("The model's results are not finite in this precision; run it in fp32.")
     if isinstance(model, COEPModel):
         measurements, objectives = aligned_objectives(model, outputs)

@@ -46,7 +46,8 @@ def blank(size: Size, exam: Exam, analysis: Analysis, facts: Sequence[str]) -> I
         *(["synthetic eye"] if exam.format == "synthetic" else []),
         *([exam.laterality] if exam.laterality is not None else []),
         *facts,
-        f"colour: {analysis.method}, scaled per volume",
+        f"colour: {analysis.method} at {analysis.layer}, scaled per volume",
+        *(note.split(":")[0].rstrip(".") for note in analysis.run_notes),
     ]
     write(canvas, (MARGIN, 36), "  ·  ".join(about), 14, size[0] - MARGIN, FAINT)
     return canvas

@@ -27,3 +27,7 @@ class InputError(OCTCubeError):
 
 class AnalysisCancelled(OCTCubeError):
     """The caller asked a running analysis to stop."""
+
+
+class NotEnoughMemory(OCTCubeError):
+    """Memory ran out in the smallest plan of running a model too."""

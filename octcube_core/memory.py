@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from octcube_core.errors import OCTCubeError
+from octcube_core.errors import NotEnoughMemory, OCTCubeError
 from octcube_core.models.blocks import MLP, SelfAttention
 from octcube_core.models.family import Model
 from octcube_core.runtime import (
@@ -32,14 +32,16 @@ _MESSAGES = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",  # on Windows
     "MPS backend out of memory",
+    "Cannot allocate memory",  # a file that could not be mapped
     "CUDA error: out of memory",  # before there is an allocator, e.g. on a GPU that others have filled
+    "CUDA driver error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, which says the same of a kernel that a CPU lacks
+    "could not execute a primitive",
+    "std::bad_alloc",
 )
 _PLANS = "memory_plans"  # on a model: the plan asked for, and the one that worked
-
-
-class NotEnoughMemory(OCTCubeError):
-    """Memory ran out in the smallest plan too."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +195,11 @@ def memory_note(model: Model) -> str | None:
 
 def _bring_into(model: Model, plan: Plan) -> None:
     now = plan_of(model)
-    if now == plan:
+    if now != plan:
+        remember(model, now, plan)
+    elif all((each.device, each.dtype) == (plan.device, plan.dtype) for each in model.parameters()):
         return
-    remember(model, now, plan)
-    # One parameter after another. If memory runs out amid them, the next plan moves all of them again.
+    # One parameter after another. If memory runs out amid them, the next plan, or exam, moves all of them again.
     model.to(device=plan.device, dtype=plan.dtype)
     if plan.device == CPU:
         torch.set_num_threads(choose_threads())

@@ -24,6 +24,10 @@ def model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
             warnings.append(
                 f"The B-scans form a {exam.scan_pattern} pattern, but the model was made for raster scans."
             )
+    elif card.name.startswith("RETFound"):
+        warnings.append(
+            "RETFound's encoder was given the fundus photograph; its weights trained on OCT have seen B-scans only."
+        )
     missing = [name for name in getattr(model, "modalities", ()) if name not in exam.modalities]
     if missing:
         warnings.append(f"The exam has no {' and no '.join(missing)} image, which the model knows.")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from octcube_core.checkpoints.card import Architecture
 from octcube_core.errors import InputError
 from octcube_core.exam import EnFaceImage
+from octcube_core.readers.intensity import shown_range
 from octcube_core.token_grid import PatchGrid
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def prepare_image(image: EnFaceImage, architecture: Architecture) -> tuple[torch
 
 
 def _eight_bit_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Black to white as 0 to 255: integers by their type's range, other numbers by their own extremes."""
+    """Black to white as 0 to 255: integers by their sensor's range, other numbers by their own extremes."""
     if pixels.dtype != np.uint8:
         values = pixels.astype(np.float64)
         if not np.isfinite(values).all():
@@ -71,7 +72,8 @@ def _eight_bit_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
                 "The en-face image holds values that are not numbers (NaN), so it cannot be analysed."
             )
         if pixels.dtype.kind in "ui":
-            low, high = 0.0, float(np.iinfo(pixels.dtype).max)
+            # 10 and 12 bits come in 16: their range is the sensor's.
+            low, high = shown_range(pixels) or (0.0, float(np.iinfo(pixels.dtype).max))
         else:
             low, high = float(values.min()), float(values.max())
             if low >= 0 and high <= 1:

@@ -112,7 +112,7 @@ class Analysis:
     method: str
     device: str
     precision: str
-    layer: str = "norm1"
+    layer: str
     measurements: tuple[Measurement, ...] = ()
     embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     enface: dict[str, EnFaceSaliency] = field(default_factory=dict)

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from octcube_core.errors import InputError
 from octcube_core.models.octcube import OCTCubeEncoder
 from octcube_core.tissue import TokenSample
 
-OnMap = Callable[[int, int], None]
 Project = Callable[[torch.Tensor], torch.Tensor]  # pooled tokens (1, dim) -> outputs (1, n)
 Target = Callable[[torch.Tensor], torch.Tensor]  # outputs (1, n) -> the scalar to explain
 
@@ -62,7 +62,7 @@ class CachedTail:
         project: Project,
         tokens: torch.Tensor,
         grid: Sequence[int],
-        layer: str = "norm1",
+        layer: str,
         sample: TokenSample | None = None,
     ) -> None:
         self._grid = tuple(grid)
@@ -92,7 +92,7 @@ class CachedTail:
     def map(self, target: Target, method: str = "gradcam++") -> NDArray[np.float32]:
         """Saliency of a scalar made of ``outputs``, on the grid; not negative, unscaled.
 
-        ``method`` is a key of ``SALIENCY_METHODS``.
+        ``method`` is a key of ``SALIENCY_METHODS``. Raises InputError if gradients overflow the model's precision.
         """
         weighting = _weighting(method)
         if self._activation_array is None:
@@ -105,6 +105,10 @@ class CachedTail:
             scalar = target(self.outputs) * GRADIENT_SCALE
         (gradient,) = torch.autograd.grad(scalar, self._activation, retain_graph=True)
         unscaled = self._channels_first(gradient) / np.float32(GRADIENT_SCALE)
+        if not np.isfinite(unscaled).all():
+            raise InputError(
+                "The saliency is not finite in this precision; run the model in bf16 or fp32."
+            )
         if self._sample is not None:  # a token's gradient is that of all that it stands for
             unscaled /= self._sample.weight.numpy()[:, None]
         return self._weighted(weighting, self._of_all(unscaled))
@@ -164,21 +168,10 @@ def disease_logit(disease: int) -> Target:
 
 
 def saliency_maps(
-    tail: CachedTail,
-    targets: Sequence[Target],
-    method: str = "gradcam++",
-    on_map: OnMap | None = None,
+    tail: CachedTail, targets: Sequence[Target], method: str = "gradcam++"
 ) -> NDArray[np.float32]:
-    """Raw maps of several targets, shape (target, *grid).
-
-    ``on_map(done, total)`` is called after every map; what it raises ends the work.
-    """
-    maps = []
-    for number, target in enumerate(targets, start=1):
-        maps.append(tail.map(target, method))
-        if on_map is not None:
-            on_map(number, len(targets))
-    return np.stack(maps)
+    """Raw maps of several targets, shape (target, *grid)."""
+    return np.stack([tail.map(target, method) for target in targets])
 
 
 def normalise(maps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -86,6 +86,7 @@ def _metadata(analysis: Analysis, axes: str, name: str, notes: dict[str, str]) -
             "Model": analysis.card.title,
             "Disclaimer": DISCLAIMER,
             "Layer": analysis.layer,
+            "Notes": " ".join(analysis.run_notes),
             "Targets": "; ".join(analysis.name_of(target) for target in analysis.targets),
             **notes,
         },

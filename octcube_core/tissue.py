@@ -104,7 +104,10 @@ def find_tissue(volume: torch.Tensor, cube: Triple) -> torch.Tensor | None:
     dark = (hottest <= hottest.flatten().quantile(0.25)).repeat_interleave(rows // y, dim=1)
     floor, noise = _median_and_spread(halves[dark])
     span = hottest.flatten().quantile(0.95) - floor
-    lit = column > floor + torch.maximum(TISSUE * span, SIGMAS * noise)
+    # Where a cataract or the pupil's edge dims the scan, tissue is as bright as its surroundings let it be.
+    peak = F.max_pool2d(column.amax(dim=1)[None], 3, stride=1, padding=1)[0]
+    local = torch.minimum(span, peak - floor)[:, None]
+    lit = column > floor + torch.maximum(TISSUE * local, SIGMAS * noise)
     if float(lit.any(dim=1).float().mean()) < LIT:
         return None
     row = torch.arange(rows)[:, None]

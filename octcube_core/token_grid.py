@@ -7,12 +7,25 @@ run of ``cube`` model samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Triple = tuple[int, int, int]
+
+
+def grid_of(shape: Sequence[int], cube: Triple) -> Triple | None:
+    """Token grid (z, y, x) of an input of (frames, height, width); None where the cubes do not divide it."""
+    if len(shape) != 3 or not all(
+        isinstance(size, Integral) and size > 0 and size % step == 0
+        for size, step in zip(shape, cube, strict=True)
+    ):
+        return None
+    z, y, x = (int(size) // step for size, step in zip(shape, cube, strict=True))
+    return z, y, x
 
 
 @dataclass(frozen=True)

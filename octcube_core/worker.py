@@ -20,7 +20,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from octcube_core.errors import AnalysisCancelled, OCTCubeError
+from octcube_core.errors import AnalysisCancelled, NotEnoughMemory, OCTCubeError
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 from octcube_core.worker_protocol import (
@@ -124,6 +124,9 @@ class Worker:
         except AnalysisCancelled:
             return Cancelled(job)
         except OCTCubeError as error:
+            if isinstance(error, NotEnoughMemory):
+                # Not kept in a plan that did not help: with memory again, it is to run as asked.
+                self._model_key = self._model = None
             return Failed(job, str(error))
         except Exception as error:
             traceback.print_exc()

@@ -19,6 +19,7 @@ from octcube_core.runtime import (
     choose_device,
     choose_precision,
     choose_threads,
+    cpu_capabilities,
     device_label,
     precision_label,
 )
@@ -115,6 +116,7 @@ def measure(
 
 
 def _surroundings(setup: Setup) -> dict[str, Any]:
+    has = cpu_capabilities()
     return {
         "model": {
             "depth": setup.depth,
@@ -127,7 +129,7 @@ def _surroundings(setup: Setup) -> dict[str, Any]:
         "device": device_label(setup.device),
         "precision": precision_label(setup.dtype),
         "threads": torch.get_num_threads(),
-        "cpu": precision.cpu_capabilities(),
+        "cpu": {name: has.get(name) for name in ("cpu_name", "amx_bf16", "avx512_bf16")},
         # Above the number of threads, something else was running too.
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "torch": torch.__version__,

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 
-from octcube_core.analysis import analyze
-from octcube_core.bench.setup import Figure, Setup
-from octcube_core.bench.speed import METHOD, warm_up
-from octcube_core.errors import InputError
+from octcube_core.bench.setup import Figure, Setup, analyze_as_asked
+from octcube_core.bench.speed import warm_up
+from octcube_core.errors import OCTCubeError
 from octcube_core.models.attention import ATTENTION_BACKENDS, attention_backend
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.preprocess import prepare
@@ -37,7 +36,7 @@ def measure(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
 def compare(setup: Setup, *, compiled: bool = True) -> dict[str, dict[str, Any]]:
     """Median seconds by backend; one that cannot run here says why under "failed"."""
     model = setup.model()
-    volume = prepare(setup.exam(), model.card)[0].to(setup.device, setup.dtype)
+    volume = prepare(setup.exam(), model.card)[0].to(setup.device)
     found = {
         name: _tried(partial(attention_backend, name), setup, model, volume)
         for name in ATTENTION_BACKENDS
@@ -60,7 +59,7 @@ def _tried(
         with backend():
             return _seconds(setup, model, volume)
     # A compiler or a foreign kernel fails in many ways, and the others can still be compared.
-    except (InputError, RuntimeError, ImportError) as error:
+    except (OCTCubeError, RuntimeError, ImportError) as error:
         return {"failed": " ".join(str(error).split())[:200]}
 
 
@@ -68,7 +67,7 @@ def _seconds(setup: Setup, model: OCTCubeClassifier, volume: torch.Tensor) -> di
     exam = setup.exam()
     work: dict[str, Callable[[], object]] = {"forward_s": lambda: _forward(model, volume)}
     for layer in LAYERS:
-        work[f"analyze_{layer}_s"] = partial(analyze, exam, model, saliency=METHOD, layer=layer)
+        work[f"analyze_{layer}_s"] = partial(analyze_as_asked, exam, model, layer)
     warm_up(setup, model, volume)
     found: dict[str, list[float]] = {name: [] for name in work}
     for run in range(1 + max(LEAST_REPEATS, setup.repeats)):

@@ -11,9 +11,7 @@ from typing import Any
 
 import torch
 
-from octcube_core.analysis import analyze
-from octcube_core.bench.setup import Figure, Setup, random_exam
-from octcube_core.bench.speed import METHOD
+from octcube_core.bench.setup import Figure, Setup, analyze_as_asked, random_exam
 from octcube_core.checkpoints.format import save_checkpoint
 from octcube_core.checkpoints.zoo import load_model
 from octcube_core.errors import OCTCubeError
@@ -65,7 +63,7 @@ def child(facts: str) -> None:
     wanted = json.loads(facts)
     model = load_model(wanted["model"], device=wanted["device"], precision=wanted["precision"])
     exam = random_exam(model.card.architecture.input_shape)
-    analyze(exam, model, saliency=METHOD, layer=LAYER)
+    analyze_as_asked(exam, model, LAYER)
     host = _peak_bytes()
     gpu = torch.cuda.max_memory_allocated() if wanted["device"].startswith("cuda") else None
     peaks = {"host_gb": host, "gpu_gb": gpu}

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from octcube_core.analysis import analyze
-from octcube_core.bench.setup import Figure, Setup
-from octcube_core.bench.speed import METHOD, warm_up
+from octcube_core.bench.setup import Figure, Setup, analyze_as_asked
+from octcube_core.bench.speed import warm_up
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.models.random_weights import DISEASES
 from octcube_core.preprocess import prepare
@@ -32,11 +31,11 @@ def measure(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
     """Time one disease's map the plain way and a whole analysis, in turn."""
     depth = min(setup.depth, DEPTH)
     model, exam = setup.model(depth=depth), setup.exam()
-    volume = prepare(exam, model.card)[0].to(setup.device, setup.dtype)
+    volume = prepare(exam, model.card)[0].to(setup.device)
     warm_up(setup, model, volume)
     plain_s, ours_s = [], []
     for _ in range(setup.repeats):
-        ours_s.append(setup.seconds(lambda: analyze(exam, model, saliency=METHOD, layer=LAYER)))
+        ours_s.append(setup.seconds(lambda: analyze_as_asked(exam, model, LAYER)))
         model.requires_grad_(True)
         plain_s.append(setup.seconds(lambda: plain_map(model, volume, disease=0)))
         model.requires_grad_(False)

@@ -17,18 +17,13 @@ from octcube_core.models.heads import disease_probabilities
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.phantom import make_exam
 from octcube_core.preprocess import prepare
+from octcube_core.runtime import cpu_capabilities
 
 DEPTH = 4  # every layer takes the same time
 FASTER_WITH_AMX = 3.0
 EYES = 50
 MOST_DIFFERENCE = 0.01
 SEED = 0x0C7C_0004  # of eyes that nothing else looks at
-
-
-def cpu_capabilities() -> dict[str, Any]:
-    """Name of the CPU, and whether it multiplies bf16 in matrices (AMX) or vectors (AVX512), where PyTorch says so."""
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer PyTorch only
-    return {name: known.get(name) for name in ("cpu_name", "amx_bf16", "avx512_bf16")}
 
 
 def measure_speed(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
@@ -44,10 +39,9 @@ def measure_speed(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
             _first_block(model, volume)
         for _ in range(setup.repeats):
             for dtype, model in models.items():
-                given = volume.to(dtype)
-                seconds[dtype].append(setup.seconds(partial(model, given)))
+                seconds[dtype].append(setup.seconds(partial(model, volume)))
     single, half = seconds[torch.float32], seconds[torch.bfloat16]
-    has_amx = setup.device.type == "cpu" and bool(cpu_capabilities()["amx_bf16"])
+    has_amx = setup.device.type == "cpu" and bool(cpu_capabilities().get("amx_bf16"))
     figure = Figure(
         f"forward in fp32 / forward in bf16, {depth} layers",
         median(a / b for a, b in zip(single, half, strict=True)),
@@ -60,7 +54,7 @@ def measure_speed(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:
 
 
 def _first_block(model: OCTCubeClassifier, volume: torch.Tensor) -> None:
-    model.encoder.blocks[0](model.encoder.embed(volume.to(model.head.linear.weight.dtype)))
+    model.encoder.blocks[0](model.encoder.embed(volume))
 
 
 def measure_differences(setup: Setup) -> tuple[list[Figure], dict[str, Any]]:

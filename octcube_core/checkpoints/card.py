@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from octcube_core.checkpoints.card_check import built, check_values
 from octcube_core.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from octcube_core.token_grid import Triple
+Triple = tuple[int, int, int]  # as in token_grid, which needs numpy
 
 CARD_FORMAT = 1
+CARD_KEY = "octcube_card"  # in the metadata of a checkpoint
 # Name in cards and on the command line -> name in the literature.
 SALIENCY_METHODS = {
     "gradcam++": "Grad-CAM++",
@@ -83,6 +84,7 @@ class Decoder:
     """Dimensions of a masked autoencoder's decoder.
 
     ``high_res_embedding`` says that the weights hold a second cube embedding, for single slices of high resolution.
+    ``position_table`` is the token grid of the decoder's position tables, where it is not that of the encoder's.
     """
 
     embed_dim: int
@@ -91,6 +93,7 @@ class Decoder:
     mlp_dim: int
     final_residual: bool
     high_res_embedding: bool = False
+    position_table: Triple | None = None
 
 
 @dataclass(frozen=True)
@@ -188,25 +191,8 @@ class ModelCard:
                 raise CheckpointError(
                     "The model card was written by a newer version; please update napari-octcube."
                 )
-            data["architecture"] = _architecture(data["architecture"])
-            data["labels"] = tuple(
-                Label(**{**label, "icd10": tuple(label["icd10"])}) for label in data["labels"]
-            )
-            data["targets"] = tuple(Target(**target) for target in data.get("targets", ()))
-            data["reported"] = tuple(ReportedFigure(**row) for row in data.get("reported", ()))
-            if decoder := data.get("decoder"):
-                data["decoder"] = Decoder(**decoder)
-            if alignment := data.get("alignment"):
-                alignment["enface"] = _architecture(alignment["enface"])
-                alignment["modalities"] = tuple(alignment["modalities"])
-                data["alignment"] = Alignment(**alignment)
-            return cls(**data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            card = built(cls, data)
+            check_values(card)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"The model card in this file is damaged ({error}).") from error
-
-
-def _architecture(data: dict[str, Any]) -> Architecture:
-    for key in ("cube", "grid", "position_table"):
-        if data.get(key) is not None:
-            data[key] = tuple(data[key])
-    return Architecture(**data)
+        return card

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from octcube_core.models.attention import attention
@@ -94,7 +95,7 @@ class MLP(nn.Module):
             )
             count = x.shape[1] if weight is None else weight.sum()
             mean = sums.sum(dim=0) / count
-        return linear_in_float32(self.fc2, mean)
+        return in_float32(self.fc2, mean)
 
     def _hidden(self, x: torch.Tensor) -> torch.Tensor:
         hidden: torch.Tensor = self.act(self.fc1(x))
@@ -170,9 +171,14 @@ def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch
     return _sum_of_tokens(x, weight) / weight.sum()
 
 
-def linear_in_float32(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """A layer of one vector per exam: 8 bits would cost digits here and save nothing."""
-    return F.linear(x.float(), layer.weight.float(), layer.bias.float())
+def in_float32(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A small module on float32 copies of its weights: for one vector per exam, 8 bits cost digits and save nothing.
+
+    Under autocast, which decides for itself, it is the module as it is.
+    """
+    weights = {name: weight.float() for name, weight in module.named_parameters()}
+    output: torch.Tensor = functional_call(module, weights, (x.float(),))
+    return output
 
 
 def _sum_of_tokens(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard
 from octcube_core.errors import InputError
-from octcube_core.models.blocks import LayerNorm
+from octcube_core.models.blocks import LayerNorm, in_float32
 from octcube_core.models.heads import RegressionHead, unit_length
 from octcube_core.models.octcube import OCTCubeEncoder
 
@@ -30,8 +30,9 @@ class OCTTower(nn.Module):
 
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
         """Embedding of length 1, shape (batch, projection), from the mean over tokens."""
-        x = self.aggregate_norm(self.aggregate(self.encoder.norm(pooled)))
-        return unit_length(self.head(self.act(x)))
+        x = in_float32(self.aggregate, in_float32(self.encoder.norm, pooled))
+        x = self.act(in_float32(self.aggregate_norm, x))
+        return unit_length(in_float32(self.head, x))
 
 
 class EnFaceTower(nn.Module):
@@ -49,9 +50,9 @@ class EnFaceTower(nn.Module):
 
     def project(self, pooled: torch.Tensor, modality: int) -> torch.Tensor:
         """Embedding of length 1, shape (batch, projection), of images of the modality of that number."""
-        x = self.head(self.encoder.norm(pooled))
+        x = in_float32(self.head, in_float32(self.encoder.norm, pooled))
         if len(self.modality_heads):
-            x = self.modality_heads[modality](self.act(x))
+            x = in_float32(self.modality_heads[modality], self.act(x))
         return unit_length(x)
 
 
@@ -125,8 +126,5 @@ class COEPModel(nn.Module):
         given = [volume, *enface, *[None] * (len(self.modalities) - len(enface))]
         if all(embedding is None for embedding in given):
             raise InputError("A prediction needs the embedding of at least one modality.")
-        dtype = self.regression.fc1.weight.dtype
-        values: torch.Tensor = self.regression(
-            [None if embedding is None else embedding.to(dtype) for embedding in given]
-        )
+        values: torch.Tensor = self.regression(given)
         return values

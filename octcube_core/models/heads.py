@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from octcube_core.models.blocks import linear_in_float32
+from octcube_core.models.blocks import in_float32
 
 
 class MultiTaskHead(nn.Module):
@@ -20,7 +20,7 @@ class MultiTaskHead(nn.Module):
         self.linear = nn.Linear(dim, outputs)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        return linear_in_float32(self.linear, self.dropout(pooled))
+        return in_float32(self.linear, self.dropout(pooled))
 
 
 class RegressionHead(nn.Module):
@@ -42,8 +42,8 @@ class RegressionHead(nn.Module):
         known = next(embedding for embedding in embeddings if embedding is not None)
         zero = torch.zeros_like(known)
         joined = torch.cat([zero if part is None else part for part in embeddings], dim=-1)
-        values: torch.Tensor = self.fc2(self.act(self.fc1(self.norm(joined))))
-        return values
+        hidden = self.act(in_float32(self.fc1, in_float32(self.norm, joined)))
+        return in_float32(self.fc2, hidden)
 
 
 def unit_length(vectors: torch.Tensor) -> torch.Tensor:

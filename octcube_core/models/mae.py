@@ -87,7 +87,10 @@ class MaskedAutoencoder(nn.Module):
         self.card = card
         self.encoder = OCTCubeEncoder(architecture)
         self.decoder = MaskedDecoder(
-            architecture.embed_dim, z * y * x, architecture.table_grid, card.decoder
+            architecture.embed_dim,
+            z * y * x,
+            card.decoder.position_table or architecture.table_grid,
+            card.decoder,
         )
         self.high_res_embedding = (
             CubeEmbedding(architecture.embed_dim, architecture.cube)

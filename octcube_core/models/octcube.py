@@ -175,8 +175,7 @@ class FeatureEncoder(nn.Module):
         """Features, shape (batch, dim), of volumes in [0, 1] or of normalised images."""
         return self.project(self.encoder.pooled(volume))
 
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        return self.pooled_features(volume)
+    forward = pooled_features
 
 
 class OCTCubeClassifier(nn.Module):

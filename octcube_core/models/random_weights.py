@@ -7,7 +7,7 @@ import torch
 from octcube_core.checkpoints.card import Architecture, Label, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.octcube import OCTCubeClassifier
-from octcube_core.token_grid import Triple
+from octcube_core.token_grid import Triple, grid_of
 
 CUBE = (3, 16, 16)
 DISEASES = 8
@@ -54,17 +54,15 @@ def random_card(
         raise InputError(
             f"No model has depth {depth} and {num_heads} heads for {embed_dim} features."
         )
-    if len(input_shape) != 3 or any(
-        size < 1 or size % cube for size, cube in zip(input_shape, CUBE, strict=True)
-    ):
+    grid = grid_of(input_shape, CUBE)
+    if grid is None:
         raise InputError(f"The cubes of {CUBE} do not divide an input of {tuple(input_shape)}.")
-    z, y, x = (size // cube for size, cube in zip(input_shape, CUBE, strict=True))
     architecture = Architecture(
         embed_dim=embed_dim,
         depth=depth,
         num_heads=num_heads,
         cube=CUBE,
-        grid=(z, y, x),
+        grid=grid,
         mlp_dim=4 * embed_dim,
         outputs=2 * DISEASES,
         final_residual=final_residual,

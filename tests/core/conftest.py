@@ -62,6 +62,7 @@ def known_analysis() -> Analysis:
         card=ModelCard(
             "toy", "1.2", architecture, labels, trained_on="synthetic eyes", synthetic=True
         ),
+        layer="norm1",
         method="Grad-CAM++",
         device="CPU",
         precision="fp32",

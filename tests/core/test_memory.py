@@ -16,9 +16,9 @@ from octcube_core import memory, saliency
 from octcube_core.analysis import analyze
 from octcube_core.checkpoints import load_model, save_checkpoint, zoo
 from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard, Target
-from octcube_core.errors import AnalysisCancelled, CheckpointError
+from octcube_core.errors import AnalysisCancelled, CheckpointError, NotEnoughMemory
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume
-from octcube_core.memory import NotEnoughMemory, Plan, is_out_of_memory, plan_of, smaller_plans
+from octcube_core.memory import Plan, is_out_of_memory, plan_of, smaller_plans
 from octcube_core.models.blocks import MLP
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.octcube import OCTCubeEncoder
@@ -35,6 +35,9 @@ ERRORS = {
         "you tried to allocate 40000000000000 bytes. Error code 12 (Cannot allocate memory)"
     ),
     "MPS": lambda: RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)."),
+    "mmap": lambda: RuntimeError(
+        "unable to mmap 1213680987 bytes from file <model.pth>: Cannot allocate memory (12)"
+    ),
 }
 STAGES = {
     "trunk": (MLP, "forward"),  # the tail needs the mean alone
@@ -387,4 +390,24 @@ def test_what_pytorch_itself_raises_is_recognised() -> None:
     with pytest.raises(MemoryError) as caught:
         np.empty(10**15)
     assert is_out_of_memory(caught.value)
-    assert not is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))  # oneDNN's words for it
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_model_left_between_two_precisions_is_made_whole_for_the_next_exam(
+    exam, model, monkeypatch
+) -> None:
+    moved = type(model).to
+
+    def half_way(self, *_, **__):
+        moved(self.encoder.blocks[0], torch.bfloat16)
+        self.encoder.cls_token.data = self.encoder.cls_token.data.bfloat16()
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MLP, "forward", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patched.setattr(type(model), "to", half_way)
+        with pytest.raises(NotEnoughMemory):
+            analyze(exam, model)
+    analyze(exam, model)
+    assert len({parameter.dtype for parameter in model.parameters()}) == 1

@@ -12,6 +12,7 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, Layer
 
 from octcube_core.bench import random_model
 from octcube_core.checkpoints.card import SALIENCY_METHODS
+from octcube_core.errors import InputError
 from octcube_core.saliency import CachedTail, disease_logit, normalise, saliency_maps
 
 GRID = (4, 2, 3)
@@ -155,3 +156,15 @@ def test_maps_are_normalised_per_volume_and_never_per_slice() -> None:
 def test_maps_far_below_one_are_scaled_too() -> None:
     maps = np.full((1, 2, 2, 2), 1e-30, np.float32)
     assert normalise(maps)[0].max() == 1.0
+
+
+def test_gradients_that_overflow_half_precision_are_said_so(volume) -> None:
+    model = random_model(1, 64, 2, (3, 16, 16), dtype=torch.float16)
+    model.head.linear.weight.data.mul_(1000)
+    with torch.no_grad():
+        tokens = model.encoder.trunk(volume[:, :, :3, :16, :16])
+    with (
+        CachedTail(model.encoder, model.head, tokens, (1, 1, 1), "norm2") as tail,
+        pytest.raises(InputError, match="not finite in this precision"),
+    ):
+        saliency_maps(tail, TARGETS)

@@ -82,6 +82,17 @@ def test_lesions_are_kept(disease: str) -> None:
     assert held / total >= (0.85 if disease == "PVD" else 0.995)
 
 
+@pytest.mark.parametrize("disease", ["DME", "AMD", "POAG", "RNV"])
+def test_lesions_in_the_dim_half_of_a_scan_are_kept(disease: str) -> None:
+    exam = make_exam((0x7155, 4), diseases=[disease])
+    lesion = torch.from_numpy(exam.truth.masks[disease]).float()[None]
+    lesion = F.max_pool3d(lesion, CUBE)[0] > 0
+    dim = resize_volume(exam.volume, SHAPE)
+    dim[..., : SHAPE[2] // 2] *= 0.25  # as behind a cataract
+    sample = sample_tissue(dim, CUBE)
+    assert sample is None or (lesion & ~sample.tissue).sum() <= 0.02 * lesion.sum()
+
+
 def test_the_vitreous_in_front_of_an_eye_with_a_detached_hyaloid_is_kept_in_part() -> None:
     """The hyaloid lies far in front of the retina, beyond any margin."""
     plain, detached = (

@@ -65,6 +65,7 @@ def make_analysis(exam, probabilities=PROBABILITIES, input_shape=INPUT_SHAPE):
         grid=grid,
         embedding=np.zeros(8, np.float32),
         card=make_card(),
+        layer="norm1",
         method="Grad-CAM++",
         device="Fake GPU",
         precision="fp32",
