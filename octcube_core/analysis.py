@@ -66,7 +66,7 @@ def analyze(
     -------
     Analysis
         Scores and maps of a classifier; similarities, regression values and the maps of both from an aligned model;
-        from a bare encoder the embedding alone. The same exam, model and device give the same numbers, timings aside.
+        from a bare encoder the embedding alone. The same exam, model and device (Apple GPUs aside) give the same bits.
 
     Raises
     ------

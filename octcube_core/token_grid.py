@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,15 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 Triple = tuple[int, int, int]
 
 
-def grid_of(shape: Sequence[int], cube: Triple) -> Triple | None:
+def grid_of(shape: Sequence[Any], cube: Triple) -> Triple | None:
     """Token grid (z, y, x) of an input of (frames, height, width); None where the cubes do not divide it."""
-    if len(shape) != 3 or not all(
-        isinstance(size, Integral) and size > 0 and size % step == 0
-        for size, step in zip(shape, cube, strict=True)
-    ):
+    if len(shape) != 3 or not all(isinstance(size, Integral) for size in shape):
         return None
     z, y, x = (int(size) // step for size, step in zip(shape, cube, strict=True))
-    return z, y, x
+    whole = tuple(shape) == (z * cube[0], y * cube[1], x * cube[2])
+    return (z, y, x) if whole and min(z, y, x) > 0 else None
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _overlay_text(analysis: Analysis, target: str | None) -> str:
     name = result.name if is_disease else f"“{result.name}”"
     if not analysis.saliency[analysis.index(target)].any():
         return f"Overlay: none, as nothing {'speaks for' if is_disease else 'raises'} {name}"
-    return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name} ({analysis.method}, {analysis.layer})"
+    return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name} ({analysis.method})"
 
 
 def _note(text: str = "") -> QLabel:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,25 @@ from octcube_core.checkpoints.format import (
     UNUSED,
     check_weights,
     read_checkpoint,
+    whole_file,
     write_checkpoint,
 )
 from octcube_core.checkpoints.infer import HEAD_DIM, MODALITIES, decoder_heads
 from octcube_core.checkpoints.reference_names import (
+    PREFIX,
     Weights,
     join_image_tables,
     layout_note,
     reference_names,
 )
-from octcube_core.checkpoints.upstream import PREFIX, read_upstream
+from octcube_core.checkpoints.released import with_released_facts
+from octcube_core.checkpoints.upstream import read_upstream
 from octcube_core.errors import CheckpointError
+from octcube_core.memory import explained
 from octcube_core.token_grid import Triple
+
+TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
+_MEMORY = "Memory ran out while converting a model; close other programs, or use a computer with more memory."
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,13 @@ class Conversion:
     left_out: tuple[str, ...]
 
 
+@explained(_MEMORY)
 def to_ours(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
     input_shape: Triple | None = None,
-    facts: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> Conversion:
     """Convert a file in a reference layout to our ``.safetensors``; weights keep their data type, bit for bit.
 
@@ -73,26 +80,27 @@ def to_ours(
         Another existing target is replaced, when all is written.
     input_shape : (frames, height, width), optional
         As for ``load_upstream``.
-    facts : mapping, optional
-        Fields of the card that the file does not hold, e.g. ``released_card_facts(name)``.
+    name : str, optional
+        Of the released model that the source is; what its authors say of it goes into the card.
 
     Raises
     ------
     CheckpointError
-        If the source is no whole model of a known layout, it is also the target, or the target cannot be written.
+        If the source is no whole model of a known layout, it is also the target, or the target cannot be written or
+        is called like a file of PyTorch.
+    NotEnoughMemory
     """
-    _check_target(source, target)
+    _check_target(source, target, TORCH_SUFFIXES, "in our format (.safetensors)")
     file = read_upstream(source, input_shape)
     check_weights(file.card, file.weights, str(source))
     kept = {f"{UNUSED}{name}": tensor for name, tensor in file.unused.items()}
-    facts = dict(facts or {})
-    notes = {**file.card.notes, **facts.pop("notes", {})}
-    card = dataclasses.replace(file.card, **facts, notes=notes)
+    card = file.card if name is None else with_released_facts(file.card, name)
     tensors = _apart(file.weights | kept)
     write_checkpoint(Path(target), card, tensors)
     return _conversion(card, tensors, file.unused, file.left_out)
 
 
+@explained(_MEMORY)
 def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Conversion:
     """Convert our ``.safetensors`` to the layout of the reference implementation, bit for bit.
 
@@ -105,9 +113,10 @@ def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str])
     ------
     CheckpointError
         If the source is damaged or also the target, the reference's code would compute other numbers from these
-        weights, or the target cannot be written.
+        weights, or the target cannot be written or is called ``.safetensors``.
+    NotEnoughMemory
     """
-    _check_target(source, target)
+    _check_target(source, target, (".safetensors",), "as a file of PyTorch (.pth)")
     card, tensors = read_checkpoint(source)
     unused = {
         name.removeprefix(UNUSED): tensors.pop(name)
@@ -128,9 +137,23 @@ def to_reference(source: str | os.PathLike[str], target: str | os.PathLike[str])
     )
 
 
-def _check_target(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    if Path(target).exists() and Path(source).exists() and Path(source).samefile(target):
+def _check_target(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    wrong_suffixes: tuple[str, ...],
+    format_: str,
+) -> None:
+    source, target = Path(source), Path(target)
+    try:
+        same = target.exists() and source.exists() and source.samefile(target)
+    except OSError as error:  # a name that is too long
+        raise CheckpointError(f"{target} cannot be written ({error.strerror}).") from error
+    if same:
         raise CheckpointError(f"{target} is the source itself; write to another file.")
+    if target.suffix.lower() in wrong_suffixes:
+        raise CheckpointError(
+            f"{target} would be written {format_}, which its name belies; give it another suffix."
+        )
 
 
 def _apart(tensors: Weights) -> Weights:
@@ -138,9 +161,13 @@ def _apart(tensors: Weights) -> Weights:
     result: Weights = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
-        tensor = tensor.contiguous()
-        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
+        storage = tensor.untyped_storage().data_ptr()
+        result[name] = (
+            tensor.clone(memory_format=torch.contiguous_format)
+            if storage in seen
+            else tensor.contiguous()
+        )
+        seen.add(storage)
     return result
 
 
@@ -160,7 +187,7 @@ def _content(card: ModelCard, weights: Weights) -> dict[str, Any]:
     epoch = note.get("epoch", "")
     content = {
         note.get("key", "state_dict" if is_coep else "model"): named,
-        "epoch": int(epoch) if epoch.isdecimal() else 0,
+        "epoch": int(epoch) if epoch.isdecimal() and len(epoch) < 10 else 0,
     }
     if is_coep:
         return content | {"name": note.get("name", card.name)}
@@ -193,11 +220,5 @@ def _check_reference_can_run(card: ModelCard, source: str) -> None:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         torch.save(content, partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        raise CheckpointError(f"The checkpoint {path} cannot be written ({error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -51,12 +51,6 @@ def volume_encoder(model: Model, input_shape: Triple | None = None) -> FeatureEn
     )
 
 
-def image_encoder(model: COEPModel) -> FeatureEncoder:
-    """The en-face encoder of a COEP model, with weights of its own."""
-    encoder = model.enface_tower.encoder
-    return _feature_encoder(model.card, encoder.architecture, encoder, {})
-
-
 def _feature_encoder(
     card: ModelCard,
     architecture: Architecture,

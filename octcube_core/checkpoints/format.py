@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from octcube_core.checkpoints.card import ModelCard
+from octcube_core.checkpoints.card import CARD_KEY, ModelCard
+from octcube_core.checkpoints.input_shape import with_input_shape
 from octcube_core.errors import CheckpointError
 from octcube_core.models.family import Model, network
+from octcube_core.token_grid import Triple
 
-CARD_KEY = "octcube_card"
 # Weights of a converted file that no network here needs; kept so that they can be given back.
 UNUSED = "unused."
 _BLOCK = re.compile(r"(.*\.)blocks\.(\d+)\.")
@@ -48,17 +50,37 @@ def save_checkpoint(
 
 def write_checkpoint(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor]) -> None:
     """Write weights with their card, whole or not at all; CheckpointError if that cannot be done."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt", CARD_KEY: card.to_json()})
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write a checkpoint to; once all is written, it takes its name. CheckpointError if that fails."""
+    partial = path.with_name(f".{path.name[:40]}.{os.getpid()}.partial")
+    try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is no ordinary file; write the checkpoint to another.")
+        partial.touch()
+        mode = partial.stat().st_mode  # as the umask says
+        yield partial
+        # safetensors writes through a file of its own, which others cannot read.
+        partial.chmod(mode)
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    # torch reports a full disk as RuntimeError, safetensors memory that tensors share.
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"The checkpoint {path} cannot be written ({error}).") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is too long
+            partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> Model:
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype = torch.float32,
+    input_shape: Triple | None = None,
+) -> Model:
     """Read a model that ``save_checkpoint`` wrote.
 
     Parameters
@@ -66,6 +88,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, dtype: torch.dtype = torch.
     path : path
     dtype : torch.dtype
         Precision of the model in memory, whatever the file stores.
+    input_shape : (frames, height, width), optional
+        What the model shall see, if not what its card says; its position tables are interpolated.
 
     Returns
     -------
@@ -75,9 +99,12 @@ def load_checkpoint(path: str | os.PathLike[str], *, dtype: torch.dtype = torch.
     Raises
     ------
     CheckpointError
-        If there is no such file, or it is damaged, foreign, or does not fit its own card.
+        If there is no such file, it is damaged, foreign, or does not fit its own card, or the cube does not divide
+        ``input_shape``.
     """
     card, tensors = read_checkpoint(path, dtype=dtype, unused=False)
+    if input_shape is not None:
+        card = with_input_shape(card, input_shape, str(path))
     return build_model(card, tensors, str(path))
 
 

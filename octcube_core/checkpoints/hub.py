@@ -12,15 +12,14 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from octcube_core.checkpoints.download_bar import OnProgress, gigabytes, progress_bar
 from octcube_core.checkpoints.released import NAMES, PACKAGED, RELEASED
 from octcube_core.errors import CheckpointError
-
-OnProgress = Callable[[str, float], None]
 
 FOLDER_VARIABLE = "OCTCUBE_MODELS"
 _REMOTE = ("hf://", "https://", "http://")
@@ -29,12 +28,16 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Source:
-    """A file in a model repository on Hugging Face; ``released`` says that it has a name of its own."""
+    """A file in a model repository on Hugging Face.
+
+    ``released`` says that it has a name of its own, ``gated`` that its authors give it only to whom they let in.
+    """
 
     repository: str
     file: str
     revision: str | None = None
     released: bool = False
+    gated: bool = False
 
     @property
     def page(self) -> str:
@@ -76,17 +79,33 @@ def locate(name_or_path: str | os.PathLike[str], on_progress: OnProgress | None 
         raise CheckpointError(
             f"The model {name_or_path} is missing from this installation ({PACKAGED[name_or_path]})."
         )
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
+    if path := existing_file(name_or_path):
         return path
     names = ", ".join(NAMES)
-    if path.is_dir():
+    if _kind_of(name_or_path, Path.is_dir):
         raise CheckpointError(
-            f"{path} is a folder; give a model file in it, or a model's name ({names})."
+            f"{name_or_path} is a folder; give a model file in it, or a model's name ({names})."
         )
     raise CheckpointError(
         f"There is no model or file {str(name_or_path)!r}; models by name: {names}."
     )
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path | None:
+    """The file of a path, with ~ for the home folder; None if there is none, or no computer could have it."""
+    return _kind_of(path, Path.is_file)
+
+
+def _kind_of(path: str | os.PathLike[str], is_kind: Callable[[Path], bool]) -> Path | None:
+    with suppress(OSError, RuntimeError):  # a name that is too long, the home of an unknown user
+        path = Path(path).expanduser()
+        return path if is_kind(path) else None
+    return None
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address, of Hugging Face or another."""
+    return name.startswith(_REMOTE)
 
 
 def find_local(name: str) -> Path | None:
@@ -122,19 +141,24 @@ def models_folder() -> Path:
 
 def _source(name: str) -> Source | None:
     if model := RELEASED.get(name):
-        return Source(model.repository, model.file, released=True)
-    if not name.startswith(_REMOTE):
+        return Source(model.repository, model.file, released=True, gated=model.gated)
+    if not is_address(name):
         return None
     from huggingface_hub import parse_hf_uri
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
+        if "\\" in name or not name.isprintable():
+            raise ValueError
         uri = parse_hf_uri(name)
+        validate_repo_id(uri.id)
     except ValueError:
         uri = None
     file, revision = (uri.path_in_repo, uri.revision) if uri else ("", None)
     if revision is None and "@" in file:
         file, revision = file.split("@", 1)
-    if uri is None or uri.type != "model" or not file or ".." in file.split("/") or revision == "":
+    climbs = ".." in file.split("/") or ".." in (revision or "")
+    if uri is None or uri.type != "model" or not file or revision == "" or climbs:
         raise CheckpointError(
             f"{name!r} is no address of a model file; write hf://user/repository/path/to/file, with @revision after it"
             " if it must be another than the newest."
@@ -151,7 +175,7 @@ def _download(source: Source, on_progress: OnProgress | None) -> Path:
             f"{source.file} is not on this computer, and Hugging Face's offline mode (HF_HUB_OFFLINE) is on:"
             f" {_by_hand(source)}."
         )
-    bar = _progress_bar(Path(source.file).name, on_progress) if on_progress else None
+    bar = progress_bar(Path(source.file).name, on_progress) if on_progress else None
     try:
         with _silent_hub():
             # Asked first and once: the download itself would retry for half a minute before it says "no network".
@@ -181,7 +205,7 @@ def _check_room(size: int | None, source: Source) -> None:
     free = shutil.disk_usage(existing).free
     if size is not None and size > free:
         raise CheckpointError(
-            f"{source.file} takes {_gigabytes(size)}, but {folder} has room for {_gigabytes(free)} only; make room, or"
+            f"{source.file} takes {gigabytes(size)}, but {folder} has room for {gigabytes(free)} only; make room, or"
             " set HF_HOME to a folder on a larger disk."
         )
 
@@ -229,12 +253,13 @@ def _sentence(error: Exception, source: Source) -> str:
 
 
 def _by_hand(source: Source) -> str:
-    fetch = f"download {source.file} from {source.page} where there is a connection"
+    ask = ", once its authors have let you in there," if source.gated else ""
+    fetch = f"download {source.file} from {source.page}{ask} where there is a connection"
     if not source.released:
-        return f"{fetch}, and give the path of the file as the model (--model)"
+        return f"{fetch}, and open the file itself"
     return (
         f"{fetch}, and put it under that name into the folder {models_folder()} (or another that {FOLDER_VARIABLE}"
-        " names), or give the path of the file as the model (--model)"
+        " names), or open the file itself"
     )
 
 
@@ -249,47 +274,3 @@ def _silent_hub() -> Iterator[None]:
         yield
     finally:
         hub_logging.set_verbosity(before)
-
-
-def _progress_bar(file: str, on_progress: OnProgress) -> Any:
-    """A class that huggingface_hub takes for tqdm's and that reports to a callback instead of drawing."""
-
-    class Bar:
-        failure: BaseException | None = None
-
-        def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
-            self.total, self.n = total, initial
-            self.update(0)
-
-        def update(self, count: float = 1) -> None:
-            self.n += int(count)
-            total = self.total or 0
-            try:
-                of = f" of {_gigabytes(total)}" if total else ""
-                on_progress(
-                    f"Downloading {file}, {_gigabytes(self.n)}{of}",
-                    min(self.n / total, 1.0) if total else 0.0,
-                )
-            except BaseException as error:
-                Bar.failure = error
-                raise
-
-        def update_transfer(self, count: float) -> None:
-            """Bytes on the wire, which ``update`` counts once more when they are on the disk."""
-
-        def set_postfix_str(self, *_: object, **__: object) -> None: ...
-
-        set_transfer_postfix_str = set_postfix_str
-
-        def close(self) -> None: ...
-
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-    return Bar
-
-
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"

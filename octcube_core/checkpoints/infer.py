@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ from octcube_core.checkpoints.card import (
     ModelCard,
     Target,
 )
+from octcube_core.checkpoints.input_shape import table_shape, wanted_grid
 from octcube_core.checkpoints.reference_names import Weights
 from octcube_core.checkpoints.released import RELEASED_LABELS
 from octcube_core.errors import CheckpointError
@@ -47,9 +47,10 @@ def infer_card(
         architecture = _architecture(weights, "", input_shape, source, planar=True)
         return ModelCard("RETFound (released layout)", architecture=architecture, **facts)
     if "decoder_embed.weight" in weights:
-        decoder = _decoder(weights)
-        shape = input_shape or _trained_shape(weights, content, decoder.high_res_embedding)
+        high_res = "high_res_patch_embed.proj.weight" in weights
+        shape = input_shape or _trained_shape(weights, content, high_res)
         architecture = _architecture(weights, "", shape, source)
+        decoder = _decoder(weights, content, architecture, high_res)
         return ModelCard(
             "OCTCube masked autoencoder (released layout)",
             architecture=architecture,
@@ -115,29 +116,23 @@ def _architecture(
     outputs: int = 0,
     planar: bool = False,
 ) -> Architecture:
-    dim, _, *cube = weights[f"{prefix}patch_embed.proj.weight"].shape
-    if len(cube) != 3 or dim % HEAD_DIM:
+    dim, _, *sides = weights[f"{prefix}patch_embed.proj.weight"].shape
+    if len(sides) != 3 or 0 in sides or dim < 1 or dim % HEAD_DIM:
         raise CheckpointError(
-            f"{source} has {dim} features and patches of {tuple(cube)}; a released model has a multiple of {HEAD_DIM} "
+            f"{source} has {dim} features and patches of {tuple(sides)}; a released model has a multiple of {HEAD_DIM} "
             "features and patches of three axes."
         )
+    cube = sides[0], sides[1], sides[2]
     layers = 1 if planar else weights[f"{prefix}pos_embed_temporal"].shape[1]
-    in_plane, wanted = None, None
-    if input_shape is not None:
-        if any(size < 1 or size % step for size, step in zip(input_shape, cube, strict=True)):
-            raise CheckpointError(
-                f"An input of {tuple(input_shape)} cannot be cut into the cubes of {tuple(cube)} of {source}."
-            )
-        z, y, x = (size // step for size, step in zip(input_shape, cube, strict=True))
-        wanted, in_plane = (z, y, x), (y, x)
-    rows, columns = _table_shape(weights[f"{prefix}pos_embed_spatial"].shape[1], in_plane)
-    table = layers, rows, columns
+    wanted = None if input_shape is None else wanted_grid(input_shape, cube, planar, source)
+    count = weights[f"{prefix}pos_embed_spatial"].shape[1]
+    table = layers, *table_shape(count, wanted and wanted[1:])
     grid = wanted or table
     return Architecture(
         embed_dim=dim,
         depth=_count(weights, re.escape(prefix) + r"blocks\.(\d+)\.norm1\.weight"),
         num_heads=dim // HEAD_DIM,
-        cube=(cube[0], cube[1], cube[2]),
+        cube=cube,
         grid=grid,
         mlp_dim=weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0],
         final_residual=planar
@@ -149,49 +144,49 @@ def _architecture(
 
 
 def decoder_heads(width: int) -> int:
-    """Attention heads of a masked autoencoder's decoder of a width, which no file states.
+    """Attention heads of a masked autoencoder's decoder of a width, where the file does not state them.
 
-    The released decoder has 512 features in 16 heads, the parity fixtures' 64 in 4.
+    The released decoder has 512 features in 16 heads, the parity fixtures' 64 in 4. At widths that such a number does
+    not divide, it is the next smaller one that does.
     """
-    return max(1, min(16, width // 16))
+    most = max(1, min(16, width // 16))
+    return next(heads for heads in range(most, 0, -1) if width % heads == 0)
 
 
-def _decoder(weights: Weights) -> Decoder:
+def _decoder(
+    weights: Weights, content: dict[str, Any], encoder: Architecture, high_res: bool
+) -> Decoder:
     dim = weights["decoder_embed.weight"].shape[0]
+    layers = weights["decoder_pos_embed_temporal"].shape[1]
+    count = weights["decoder_pos_embed_spatial"].shape[1]
+    table = encoder.table_grid
+    if (layers, count) != (table[0], table[1] * table[2]):
+        table = layers, *table_shape(count, encoder.grid[1:])
+    stated = getattr(content.get("args"), "decoder_num_heads", None)
+    heads = decoder_heads(dim)
+    if type(stated) is int and stated > 0 and dim % stated == 0:
+        heads = stated
     return Decoder(
         embed_dim=dim,
         depth=_count(weights, r"decoder_blocks\.(\d+)\.norm1\.weight"),
-        num_heads=decoder_heads(dim),
+        num_heads=heads,
         mlp_dim=weights["decoder_blocks.0.mlp.fc1.weight"].shape[0],
         final_residual=False,
-        high_res_embedding="high_res_patch_embed.proj.weight" in weights,
+        high_res_embedding=high_res,
+        position_table=None if table == encoder.table_grid else table,
     )
 
 
 def _trained_shape(weights: Weights, content: dict[str, Any], high_res: bool) -> Triple | None:
     """Input of a masked autoencoder whose position table may be of twice the resolution; None if it is not."""
     _, _, cz, cy, cx = weights["patch_embed.proj.weight"].shape
-    rows, columns = _table_shape(weights["pos_embed_spatial"].shape[1], None)
+    rows, columns = table_shape(weights["pos_embed_spatial"].shape[1], None)
     size = getattr(content.get("args"), "input_size", None)
     halved = size == rows * cy // 2 if isinstance(size, int) else high_res
     if not halved or rows % 2 or columns % 2:
         return None
     layers = weights["pos_embed_temporal"].shape[1]
     return layers * cz, rows // 2 * cy, columns // 2 * cx
-
-
-def _table_shape(count: int, wanted: tuple[int, int] | None) -> tuple[int, int]:
-    """(rows, columns) of a table of ``count`` in-plane positions.
-
-    The wanted shape or a multiple of it if that fits; else the most nearly square one, rows <= columns.
-    """
-    if wanted is not None:
-        factor = math.sqrt(count / math.prod(wanted))
-        rows, columns = round(wanted[0] * factor), round(wanted[1] * factor)
-        if rows * columns == count and rows * wanted[1] == columns * wanted[0]:
-            return rows, columns
-    rows = next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
-    return rows, count // rows
 
 
 def _count(weights: Weights, pattern: str) -> int:

@@ -12,6 +12,15 @@ Weights = dict[str, torch.Tensor]
 
 # In the notes of a converted file's card: how the reference's file differs from what its layout lets expect.
 LAYOUT_NOTE = "reference_layout"
+PREFIX = "module."  # of weights saved by a parallel trainer
+ASSUMED = "assumed"
+# What a note may say. A card can come from anywhere, and what it says shapes the file that is written.
+_KNOWN = {
+    "key": ("model", "state_dict"),
+    "prefix": ("", PREFIX),
+    "norm": ("norm", "fc_norm"),
+    "table": (ASSUMED,),
+}
 
 _TABLES = {
     "cls_token": "cls_token",
@@ -47,10 +56,16 @@ def layout_note(card: ModelCard) -> dict[str, str]:
     """What a card remembers of the reference's file.
 
     ``key`` and ``prefix``: where its weights lay, and what stood before their names; ``name`` and ``epoch``: as it
-    said them; ``norm``: what the last norm of a fine-tuned RETFound is called.
+    said them; ``norm``: what the last norm of a fine-tuned RETFound is called; ``table``: ``ASSUMED`` if nobody said
+    how many rows and columns its position tables have. Anything else is left out.
     """
     note = card.notes.get(LAYOUT_NOTE, {})
-    return {key: str(value) for key, value in note.items()} if isinstance(note, dict) else {}
+    texts = {key: str(value) for key, value in note.items()} if isinstance(note, dict) else {}
+    return {
+        key: text
+        for key, text in texts.items()
+        if key in ("name", "epoch") or text in _KNOWN.get(key, ())
+    }
 
 
 def split_image_tables(weights: Mapping[str, torch.Tensor], prefix: str = "") -> Weights:

@@ -5,11 +5,10 @@ What is written here was read in the sources that stand beside it; what none of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from octcube_core.checkpoints.card import Label, ReportedFigure
+from octcube_core.checkpoints.card import Label, ModelCard, ReportedFigure
 
 PACKAGED = {"demo": Path(__file__).with_name("demo.safetensors")}
 
@@ -74,11 +73,6 @@ class ReleasedModel:
     size: str = ""
     other_files: tuple[str, ...] = ()
     reported: tuple[ReportedFigure, ...] = ()
-
-    @property
-    def page(self) -> str:
-        """Where a person sees the repository."""
-        return f"https://huggingface.co/{self.repository}"
 
 
 def _retfound(modality: str, file: str, older_file: str, trained_on: str) -> ReleasedModel:
@@ -180,28 +174,31 @@ RELEASED = {
 NAMES = (*PACKAGED, *RELEASED)
 
 
-def released_card_facts(name: str) -> dict[str, Any]:
-    """Fields of ``ModelCard`` that a released file does not hold itself.
+def with_released_facts(card: ModelCard, name: str) -> ModelCard:
+    """A file's card with what the authors of a released model say, which the file does not hold.
 
     Parameters
     ----------
+    card : ModelCard
+        Of the file that was found under the name.
     name : str
-        Of ``RELEASED``; any other name, such as that of a packaged model, has no such fields.
+        Of ``RELEASED``.
 
     Returns
     -------
-    dict
-        To be given to ``dataclasses.replace`` with the card of the loaded file.
+    ModelCard
+        The same if no released model has this name, or the file is not of its kind and thus another model.
     """
     model = RELEASED.get(name)
-    if model is None:
-        return {}
-    return {
-        "name": model.title,
-        "version": model.version,
-        "trained_on": model.trained_on,
-        "intended_use": model.intended_use,
-        "licence": model.licence,
-        "reported": model.reported,
-        "notes": {"sources": list(model.sources)},
-    }
+    if model is None or model.kind != card.kind:
+        return card
+    return replace(
+        card,
+        name=model.title,
+        version=model.version,
+        trained_on=model.trained_on,
+        intended_use=model.intended_use,
+        licence=model.licence,
+        reported=model.reported,
+        notes={**card.notes, "sources": list(model.sources)},
+    )

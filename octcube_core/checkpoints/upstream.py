@@ -14,10 +14,13 @@ from typing import Any
 import torch
 
 from octcube_core.checkpoints.card import ModelCard
-from octcube_core.checkpoints.format import build_model, check_names
+from octcube_core.checkpoints.card_check import check_values
+from octcube_core.checkpoints.format import build_model, check_names, first_few
 from octcube_core.checkpoints.infer import infer_card
 from octcube_core.checkpoints.reference_names import (
+    ASSUMED,
     LAYOUT_NOTE,
+    PREFIX,
     Weights,
     reference_names,
     split_image_tables,
@@ -26,7 +29,6 @@ from octcube_core.errors import CheckpointError
 from octcube_core.models.family import Model
 from octcube_core.token_grid import Triple
 
-PREFIX = "module."  # of weights saved by a parallel trainer
 # A fine-tuned RETFound file may hold these; a pre-trained one holds its decoder.
 _NOT_ENCODER = ("decoder_", "mask_token", "head.", "fc_norm.")
 _CARRIED = ("model", "state_dict", "epoch", "name")
@@ -85,6 +87,8 @@ def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = Non
     content = _read_safely(path)
     weights, layout = _weights(content, path)
     image_prefix = _image_prefix(weights)
+    if input_shape is None:
+        layout["table"] = ASSUMED
     unused: Weights = {}
     try:
         if image_prefix is not None:
@@ -95,8 +99,9 @@ def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = Non
         if "head.weight" in unused:
             card = dataclasses.replace(card, name="RETFound, fine-tuned, without its head")
         card = dataclasses.replace(card, notes={**card.notes, LAYOUT_NOTE: layout})
+        check_values(card)
         names = reference_names(card)
-    except (KeyError, AttributeError, ValueError, IndexError, StopIteration) as error:
+    except (LookupError, AttributeError, ValueError, TypeError, StopIteration) as error:
         raise CheckpointError(
             f"{path} is not a whole model of a released layout (at {error})."
         ) from error
@@ -118,6 +123,8 @@ def _take_unused(weights: Weights, layout: dict[str, str | int]) -> Weights:
 
 def _read_safely(path: Path) -> dict[str, Any]:
     """Unpickle tensors, plain containers and ``argparse.Namespace``, nothing else."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no ordinary file, so no model can be read from it.")
     try:
         # Mapped, a training checkpoint's optimiser state is never read from the disk. What is called .safetensors is
         # not mapped: torch would believe the name.
@@ -147,12 +154,31 @@ def _weights(content: dict[str, Any], path: Path) -> tuple[Weights, dict[str, st
         )
     if not all(isinstance(key, str) and torch.is_tensor(value) for key, value in weights.items()):
         raise CheckpointError(f"{path} holds something other than tensors among its weights.")
-    prefix = PREFIX if all(name.startswith(PREFIX) for name in weights) else ""
+    if odd := [name for name, tensor in weights.items() if not _is_plain(tensor)]:
+        raise CheckpointError(
+            f"{path} holds tensors that are no plain arrays of numbers, which no released model has: {first_few(odd)}."
+        )
+    prefixed = sum(name.startswith(PREFIX) for name in weights)
+    if prefixed not in (0, len(weights)):
+        raise CheckpointError(
+            f"{path} has {PREFIX!r} before {prefixed} of {len(weights)} names of weights; give it to all or to none."
+        )
+    prefix = PREFIX if prefixed else ""
     layout: dict[str, str | int] = {"key": key, "prefix": prefix}
     for fact, kind in (("name", str), ("epoch", int)):
         if isinstance(content.get(fact), kind):
             layout[fact] = content[fact]
-    return {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}, layout
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}, layout
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is numbers at places of their own: not sparse, nested, quantised, complex, or without data."""
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    if tensor.is_quantized or tensor.is_complex():
+        return False
+    # Some bytes that stand for a tensor of terabytes, by strides of 0.
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _image_prefix(weights: Weights) -> str | None:

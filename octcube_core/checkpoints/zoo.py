@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import torch
 
+from octcube_core.checkpoints.download_bar import OnProgress
 from octcube_core.checkpoints.format import load_checkpoint
-from octcube_core.checkpoints.hub import OnProgress, locate
-from octcube_core.checkpoints.released import released_card_facts
+from octcube_core.checkpoints.hub import locate
+from octcube_core.checkpoints.released import with_released_facts
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
 from octcube_core.memory import Plan, explained, remember, try_plans
@@ -71,9 +71,7 @@ def load_model(
     if plan != asked:
         remember(model, asked, plan)
     if isinstance(name_or_path, str):
-        facts = released_card_facts(name_or_path)
-        notes = {**model.card.notes, **facts.pop("notes", {})}
-        model.card = dataclasses.replace(model.card, notes=notes, **facts)
+        model.card = with_released_facts(model.card, name_or_path)
     if plan.device.type == "cpu":
         torch.set_num_threads(choose_threads())
     return model
@@ -81,16 +79,12 @@ def load_model(
 
 def _read(path: Path, input_shape: Triple | None, plan: Plan) -> Model:
     """A file's model, ready to run on the plan's device in its precision."""
-    if _is_torch_file(path):
-        model = load_upstream(path, input_shape=input_shape, dtype=plan.dtype)
-    else:
-        model = load_checkpoint(path, dtype=plan.dtype)
-    if input_shape is not None and tuple(input_shape) != model.card.architecture.input_shape:
-        _set_input_shape(model, input_shape, str(path))
+    load = load_upstream if is_torch_file(path) else load_checkpoint
+    model = load(path, dtype=plan.dtype, input_shape=input_shape)
     return model.to(plan.device).eval().requires_grad_(False)
 
 
-def _is_torch_file(path: Path) -> bool:
+def is_torch_file(path: Path) -> bool:
     """Whether a file is a PyTorch pickle (True) or safetensors (False); CheckpointError if neither."""
     try:
         with path.open("rb") as file:
@@ -102,22 +96,3 @@ def _is_torch_file(path: Path) -> bool:
     if start[8:] == b"{":  # after the header's length
         return False
     raise CheckpointError(f"{path} is not a model file (neither safetensors nor PyTorch).")
-
-
-def _set_input_shape(model: Model, input_shape: Triple, source: str) -> None:
-    """Let a model see another input; its position tables stay and are interpolated."""
-    architecture = model.card.architecture
-    if any(
-        size < 1 or size % cube for size, cube in zip(input_shape, architecture.cube, strict=True)
-    ):
-        raise CheckpointError(
-            f"An input of {tuple(input_shape)} cannot be cut into the cubes of {architecture.cube} of {source}."
-        )
-    z, y, x = (size // cube for size, cube in zip(input_shape, architecture.cube, strict=True))
-    table = architecture.table_grid
-    model.card = dataclasses.replace(
-        model.card,
-        architecture=dataclasses.replace(
-            architecture, grid=(z, y, x), position_table=None if table == (z, y, x) else table
-        ),
-    )

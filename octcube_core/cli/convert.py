@@ -33,7 +33,8 @@ def add(commands: Any) -> None:
         nargs=3,
         type=positive,
         metavar=("FRAMES", "HEIGHT", "WIDTH"),
-        help="what the model sees, which the reference's files do not state (default: a square)",
+        help="what the model sees; the reference's files do not state rows and columns (default: as nearly square "
+        "as their number allows)",
     )
     convert.add_argument("--force", action="store_true", help="replace an existing file")
     convert.set_defaults(run=_convert)
@@ -63,18 +64,24 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _check_target(target: Path, force: bool) -> None:
+    try:
+        target.exists()
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror}).") from error
     if target.is_dir():
         raise InputError(f"{target} is a folder; give the name of a file with --to.")
     if not target.parent.is_dir():
         raise InputError(f"There is no folder {target.parent}; make it first.")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target} is no ordinary file; give another name with --to.")
     if target.exists() and not force:
         raise InputError(f"{target} exists; give another name, or --force to replace it.")
 
 
 def _new_layout(source: Path, wanted: str | None) -> str:
-    from octcube_core.checkpoints.zoo import _is_torch_file
+    from octcube_core.checkpoints.zoo import is_torch_file
 
-    own, other = ("reference", "ours") if _is_torch_file(source) else ("ours", "reference")
+    own, other = ("reference", "ours") if is_torch_file(source) else ("ours", "reference")
     if wanted == own:
         raise CheckpointError(
             f"{source} is in the layout {own!r} already; give --layout {other}, or leave it out."
@@ -86,7 +93,6 @@ def _converted(
     arguments: argparse.Namespace, source: Path, target: Path, layout: str
 ) -> Conversion:
     from octcube_core.checkpoints.convert import to_ours, to_reference
-    from octcube_core.checkpoints.released import released_card_facts
 
     if layout == "reference":
         if arguments.input_shape is not None:
@@ -98,12 +104,20 @@ def _converted(
         source,
         target,
         input_shape=arguments.input_shape and tuple(arguments.input_shape),
-        facts=released_card_facts(arguments.source),
+        name=arguments.source,
     )
 
 
 def _warnings(done: Conversion, layout: str) -> list[str]:
+    from octcube_core.checkpoints.input_shape import assumed_table
+
     warnings = []
+    _, rows, columns = done.card.architecture.table_grid
+    if layout == "ours" and rows != columns and assumed_table(done.card):
+        warnings.append(
+            f"The file does not state rows and columns; taken as {rows} x {columns} patches, "
+            "give --input-shape if that is wrong."
+        )
     if done.left_out:
         warnings.append(f"Not carried over: {', '.join(done.left_out)}.")
     if done.unused and layout == "ours":

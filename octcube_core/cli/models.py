@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from octcube_core.checkpoints.card import Label, ModelCard, ReportedFigure
+from octcube_core.checkpoints.card import CARD_KEY, Label, ModelCard, ReportedFigure
 from octcube_core.checkpoints.released import NAMES, PACKAGED, RELEASED, ReleasedModel
 from octcube_core.cli.output import print_columns, print_json, print_lines, print_table
 from octcube_core.errors import CheckpointError
@@ -46,11 +46,18 @@ def _models(arguments: argparse.Namespace) -> None:
 
 
 def _facts(name: str) -> dict[str, Any]:
-    from octcube_core.checkpoints.hub import find_local
+    from octcube_core.checkpoints.hub import existing_file, find_local, is_address
 
     if model := RELEASED.get(name):
         return _released_facts(name, model, find_local(name))
-    path = find_local(name) if name in PACKAGED else Path(name).expanduser()
+    path = find_local(name)
+    if path is None and is_address(name):
+        raise CheckpointError(
+            f"{name} is not on this computer, and octcube models downloads nothing; octcube convert {name} --to FILE "
+            "fetches it."
+        )
+    if path is None and name not in PACKAGED:
+        path = existing_file(name)
     if path is None or not path.is_file():
         raise CheckpointError(
             f"There is no model or file {name!r} to explain; models by name: {', '.join(NAMES)}."
@@ -149,7 +156,7 @@ def _card_in(path: Path) -> ModelCard:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("octcube_card")
+            text = (file.metadata() or {}).get(CARD_KEY)
     except (SafetensorError, OSError):
         text = None
     if text is None:

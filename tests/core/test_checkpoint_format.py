@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from octcube_core.bench import random_model
 from octcube_core.checkpoints import format as checkpoint_format
-from octcube_core.checkpoints.format import CARD_KEY, load_checkpoint, save_checkpoint
+from octcube_core.checkpoints.card import CARD_KEY
+from octcube_core.checkpoints.format import load_checkpoint, save_checkpoint, write_checkpoint
 from octcube_core.errors import CheckpointError
 
 
@@ -72,6 +75,40 @@ def test_an_interrupted_save_leaves_the_old_file_alone(file: Path, model, monkey
         save_checkpoint(file, model)
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes there")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_others_may_read_what_the_umask_says(tmp_path: Path, model, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_checkpoint(tmp_path / "model", model)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes there")
+def test_what_is_no_ordinary_file_is_never_replaced(tmp_path: Path, model) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CheckpointError, match="no ordinary file"):
+        save_checkpoint(pipe, model)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_the_longest_name_can_be_written_and_a_longer_one_is_a_sentence(tmp_path, model) -> None:
+    save_checkpoint(tmp_path / ("n" * 255), model)
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_checkpoint(tmp_path / ("n" * 256), model)
+
+
+def test_tensors_that_share_memory_are_a_sentence(tmp_path: Path, model) -> None:
+    shared = torch.zeros(10)
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_checkpoint(tmp_path / "model", model.card, {"a": shared, "b": shared})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, model) -> None:

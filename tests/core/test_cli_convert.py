@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -68,8 +69,8 @@ def test_weights_that_nothing_here_uses_are_spoken_of(tmp_path: Path, capsys) ->
 def test_the_direction_follows_the_content_not_the_name(tmp_path: Path, released: Path) -> None:
     misnamed = tmp_path / "released.safetensors"
     shutil.copy(released, misnamed)
-    assert main(["convert", str(misnamed), "--to", str(tmp_path / "ours.pth")]) == 0
-    assert load_checkpoint(tmp_path / "ours.pth").card.kind == "classifier"
+    assert main(["convert", str(misnamed), "--to", str(tmp_path / "ours")]) == 0
+    assert load_checkpoint(tmp_path / "ours").card.kind == "classifier"
 
 
 @pytest.mark.parametrize("layout", ["ours", "reference"])
@@ -120,6 +121,10 @@ def test_an_existing_file_is_replaced_only_if_asked_for(
         (["{released}", "--to", "{folder}/link.pth", "--force"], "is the source itself"),
         (["{released}", "--to", "{folder}", "--force"], "is a folder"),
         (["{released}", "--to", "{folder}/absent/new"], "no folder"),
+        (["{released}", "--to", "{folder}/new.pth"], "its name belies"),
+        (["{ours}", "--to", "{folder}/new.safetensors"], "its name belies"),
+        (["{released}", "--to", "{folder}/" + "n" * 300], "cannot be written"),
+        (["n" * 300, "--to", "{folder}/new"], "no model or file"),
         (["{released}", "--to", "{folder}/new", "--layout", "reference"], "already"),
         (["{ours}", "--to", "{folder}/new", "--layout", "ours"], "already"),
         (["{ours}", "--to", "{folder}/new", "--input-shape", "9", "32", "48"], "--input-shape"),
@@ -153,6 +158,60 @@ def test_errors_are_one_line_and_change_nothing(
     assert message in told.err
     assert told.out == ""
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes there")
+def test_a_device_or_pipe_is_never_replaced(tmp_path: Path, released: Path, capsys) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["convert", str(released), "--to", str(pipe), "--force"]) == 2
+    assert "no ordinary file" in capsys.readouterr().err
+    assert pipe.is_fifo()
+
+
+def test_rows_and_columns_that_are_only_assumed_are_said(
+    tmp_path: Path, released: Path, capsys
+) -> None:
+    said = "taken as 2 x 3 patches, give --input-shape if that is wrong."
+    assert main(["convert", str(released), "--to", str(tmp_path / "a")]) == 0
+    assert said in _told(capsys.readouterr().out)
+    shape = ["--input-shape", "9", "32", "48"]
+    assert main(["convert", str(released), "--to", str(tmp_path / "b"), *shape]) == 0
+    assert "taken as" not in capsys.readouterr().out
+    square = files.save(
+        tmp_path / "square.pth", files.classifier_weights(Dims(embed_dim=64, depth=1, width=32))
+    )
+    assert main(["convert", str(square), "--to", str(tmp_path / "c")]) == 0
+    assert "taken as" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_conversion_out_of_memory_is_one_line(
+    tmp_path: Path, released: Path, ours: Path, capsys, monkeypatch, suffix: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("octcube_core.checkpoints.convert.check_weights", fail)
+    source = released if suffix == ".safetensors" else ours
+    assert main(["convert", str(source), "--to", str(tmp_path / f"new{suffix}")]) == 2
+    error = capsys.readouterr().err
+    assert "Memory ran out while converting" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / f"new{suffix}").exists()
+
+
+def test_a_file_of_another_kind_gets_no_released_title(
+    tmp_path: Path, released: Path, monkeypatch
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(released, folder / RELEASED["octcube"].file)  # a classifier, not the autoencoder
+    monkeypatch.setenv("OCTCUBE_MODELS", str(folder))
+    assert main(["convert", "octcube", "--to", str(tmp_path / "new")]) == 0
+    for card in (load_checkpoint(tmp_path / "new").card, load_model("octcube", device="cpu").card):
+        assert card.name != RELEASED["octcube"].title
+        assert "sources" not in card.notes
 
 
 def test_nothing_is_read_before_it_is_known_that_the_target_can_be_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import NoReturn
 import pytest
 from huggingface_hub import constants
 
-from octcube_core.checkpoints.released import NAMES, RELEASED
+from octcube_core.checkpoints.released import NAMES, PACKAGED, RELEASED
 from octcube_core.cli import main
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -134,6 +135,25 @@ def test_a_file_without_card_and_an_unknown_name_are_one_line(
     error = capsys.readouterr().err
     assert "octcube-multitask" in error
     assert error.count("\n") == 1
+
+
+def test_an_address_is_explained_from_the_cache_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "hf://lab/weights/model.safetensors"
+    assert main(["models", address]) == 2
+    error = capsys.readouterr().err
+    assert "not on this computer" in error
+    assert error.count("\n") == 1
+    repository = tmp_path / "hub" / "models--lab--weights"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    shutil.copy(PACKAGED["demo"], snapshot / "model.safetensors")
+    facts = _models(capsys, address)[address]
+    assert facts["labels"] == _models(capsys, "demo")["demo"]["labels"]
+    assert facts["place"] == "downloaded"
 
 
 def test_the_list_needs_no_torch() -> None:

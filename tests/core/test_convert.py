@@ -15,8 +15,9 @@ from reference_files import Dims
 from octcube_core.checkpoints import convert, load_checkpoint, load_model, save_checkpoint
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.checkpoints.convert import to_ours, to_reference
-from octcube_core.checkpoints.encoders import image_encoder, volume_encoder
+from octcube_core.checkpoints.encoders import volume_encoder
 from octcube_core.checkpoints.format import read_checkpoint
+from octcube_core.checkpoints.released import RELEASED
 from octcube_core.checkpoints.upstream import load_upstream
 from octcube_core.errors import CheckpointError
 from octcube_core.models.family import network
@@ -153,13 +154,12 @@ def test_what_a_conversion_says_of_itself(tmp_path: Path) -> None:
     assert back.tensors == len(MODELS["retfound"])
 
 
-def test_facts_that_the_file_does_not_hold_go_into_the_card(tmp_path: Path) -> None:
+def test_facts_of_a_released_model_go_into_the_card(tmp_path: Path) -> None:
     source, ours = files.save_coep(tmp_path / "a", MODELS["coep_ir"]), tmp_path / "ours"
-    facts = {"name": "Known", "version": "2", "licence": "MIT", "notes": {"sources": ["a"]}}
-    to_ours(source, ours, facts=facts)
-    card = load_checkpoint(ours).card
-    assert (card.name, card.version, card.licence) == ("Known", "2", "MIT")
-    assert card.notes["sources"] == ["a"]
+    to_ours(source, ours, name="octcube-ir")
+    card, model = load_checkpoint(ours).card, RELEASED["octcube-ir"]
+    assert (card.name, card.version, card.licence) == (model.title, model.version, model.licence)
+    assert card.notes["sources"] == list(model.sources)
     to_reference(ours, tmp_path / "back.pt")
     assert _content(tmp_path / "back.pt")["name"] == "coep"  # what the file itself said
     _assert_same_weights(_weights(tmp_path / "back.pt"), _weights(source))
@@ -170,6 +170,23 @@ def test_the_input_shape_is_kept(tmp_path: Path) -> None:
     source = files.save(tmp_path / "source.pth", files.classifier_weights(d))
     to_ours(source, tmp_path / "ours", input_shape=d.shape)
     assert load_checkpoint(tmp_path / "ours").card.architecture.input_shape == d.shape
+
+
+def test_views_that_overlap_in_memory_are_kept(tmp_path: Path) -> None:
+    memory = torch.randn(100)
+    weights = MODELS["multitask"] | {"norm.weight": memory[:64], "norm.bias": memory[32:96]}
+    source = files.save(tmp_path / "source.pth", weights)
+    _assert_same_weights(_weights(_there_and_back(source)), weights)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".PT", ".ckpt"])
+def test_a_name_that_belies_the_format_is_refused(tmp_path: Path, suffix: str) -> None:
+    source = files.save(tmp_path / "source.pth", MODELS["multitask"])
+    with pytest.raises(CheckpointError, match="belies"):
+        to_ours(source, tmp_path / f"new{suffix}")
+    to_ours(source, tmp_path / "ours.safetensors")
+    with pytest.raises(CheckpointError, match="belies"):
+        to_reference(tmp_path / "ours.safetensors", tmp_path / "new.safetensors")
 
 
 @pytest.mark.parametrize("name", ["multitask", "mae finer", "coep_ef", "retfound"])
@@ -239,25 +256,25 @@ def test_weights_that_the_reference_would_compute_differently_are_refused(
     assert not (tmp_path / "back.pth").exists()
 
 
-def test_an_enface_tower_is_no_retfound(tmp_path: Path) -> None:
-    source = files.save_coep(tmp_path / "source.pt", MODELS["coep_ir"])
-    with pytest.raises(CheckpointError, match="without the last residual"):
-        _to_reference(image_encoder(load_upstream(source)), tmp_path)
-
-
-@pytest.mark.parametrize("note", [None, 5, "text", [1], {"key": 3, "epoch": "x", "norm": 1}])
+@pytest.mark.parametrize(
+    "note",
+    [
+        None,
+        5,
+        "text",
+        [1],
+        {"key": 3, "epoch": "x", "norm": 1, "table": [2]},
+        {"key": "epoch", "prefix": "weird.", "epoch": "9" * 5000},
+        {"key": "args"},
+    ],
+)
 def test_a_foreign_note_in_the_card_does_no_harm(tmp_path: Path, note: Any) -> None:
     source = files.save(tmp_path / "source.pth", MODELS["multitask"])
     model = load_upstream(source)
     model.card = dataclasses.replace(model.card, notes={"reference_layout": note})
     save_checkpoint(tmp_path / "ours", model)
     to_reference(tmp_path / "ours", tmp_path / "back.pth")
-    (weights,) = [value for value in _content(tmp_path / "back.pth").values() if _is_model(value)]
-    _assert_same_weights(weights, MODELS["multitask"])
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, dict) and "cls_token" in value
+    _assert_same_weights(_content(tmp_path / "back.pth")["model"], MODELS["multitask"])
 
 
 def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from reference_files import Dims, exact
 
 from octcube_core.checkpoints import load_checkpoint, load_model, save_checkpoint
-from octcube_core.checkpoints.encoders import image_encoder, volume_encoder
+from octcube_core.checkpoints.encoders import volume_encoder
 from octcube_core.errors import InputError
 
 D = Dims(frames=9, height=32, width=48, enface=48)
@@ -115,18 +115,6 @@ def test_slices_that_are_alike_give_every_layer_the_same_tokens(path: Path) -> N
     tokens = encoder.encoder.embed(volume)[0, 1:].unflatten(0, D.grid)
     assert torch.equal(tokens[0], tokens[1])
     assert torch.equal(tokens[0], tokens[2])
-
-
-@pytest.mark.parametrize("modalities", [1, 2])
-@torch.no_grad()
-def test_the_enface_tower_alone(path: Path, modalities: int) -> None:
-    weights = files.coep_weights(D, modalities=modalities)
-    encoder = image_encoder(_load(path, weights, D.shape)).eval()
-    assert encoder.card.kind == "enface"
-    image, w = files.random_image(D), exact(reference.part(weights, "text."))
-    hidden = reference.two_streams(reference.image_tokens(image.double(), w), w, D.depth, 2)
-    expected = reference.normed(hidden[:, 1:].mean(dim=1), w, "fc_norm")
-    _close(encoder.pooled_features(image), expected)
 
 
 def test_the_encoder_has_weights_of_its_own(path: Path) -> None:

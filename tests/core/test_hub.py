@@ -94,7 +94,7 @@ def test_without_network_a_sentence_says_which_file_where_to_put_it_and_how_to_p
         f"https://huggingface.co/{CLASSIFIER.repository}",
         str(computer.home / "octcube-models"),
         "OCTCUBE_MODELS",
-        "--model",
+        "open the file itself",
     )
     assert found.stderr == ""
     assert hub.requests == []
@@ -189,6 +189,11 @@ def test_what_is_not_on_the_hub_is_said(
         "hf://lab/weights/../model.pth",
         "hf://lab/weights//model.pth",
         "hf://lab/weights/model.pth@",
+        "hf://lab/weights/model.pth@../../main",
+        "hf://lab/weights/a\\..\\..\\model.pth",
+        "hf://lab/weights/model\x1b[2J.pth",
+        "hf://lab/weights/model\0.pth",
+        "hf://lab/" + "w" * 300 + "/model.pth",
         "hf://la b/weights/model.pth",
         "hf://datasets/lab/weights/model.pth",
         "https://example.org/model.pth",
@@ -202,9 +207,22 @@ def test_an_address_that_is_none_is_said_at_once(address: str) -> None:
 
 def test_a_server_in_trouble_is_said(hub: FakeHub, computer: Computer) -> None:
     hub.status = 503
-    assert_one_sentence(computer.locate("octcube").error, "HTTP 503", "OCTCube.pth", "--model")
+    assert_one_sentence(
+        computer.locate("octcube").error, "HTTP 503", "OCTCube.pth", "open the file itself"
+    )
     hub.status = 401
     assert_one_sentence(computer.locate("octcube").error, "hf auth login")
+
+
+def test_gated_weights_without_network_say_that_they_must_be_asked_for(computer: Computer) -> None:
+    found = computer.locate("retfound-cfp", HF_HUB_OFFLINE="1")
+    assert_one_sentence(found.error, "authors have let you in", "RETFound_mae_natureCFP.pth")
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "~nobody-of-this-name/model.pth", "a\0b"])
+def test_what_cannot_be_a_path_is_no_model(name: str) -> None:
+    with pytest.raises(CheckpointError, match="no model or file"):
+        locate(name)
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(
@@ -225,7 +243,7 @@ def test_a_download_that_never_ends_leaves_nothing_that_loads(
 ) -> None:
     hub.break_after = 100_000
     found = computer.locate("octcube-multitask")
-    assert_one_sentence(found.error, CLASSIFIER.file, "--model")
+    assert_one_sentence(found.error, CLASSIFIER.file, "open the file itself")
     assert found.stderr == ""
     assert computer.snapshots() == computer.unfinished() == []
     assert computer.locate("octcube-multitask", HF_HUB_OFFLINE="1").path is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from octcube_core.checkpoints.released import (
     NAMES,
     PACKAGED,
     RELEASED,
-    released_card_facts,
+    with_released_facts,
 )
 
 
@@ -26,8 +25,11 @@ def card() -> ModelCard:
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_the_facts_fit_a_card_and_travel_with_it(name: str, card: ModelCard) -> None:
-    full = dataclasses.replace(card, **released_card_facts(name))
+def test_the_facts_fit_a_card_and_travel_with_it(
+    name: str, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelCard, "kind", RELEASED[name].kind)
+    full = with_released_facts(card, name)
     assert full.title == f"{RELEASED[name].title} {RELEASED[name].version}"
     assert "not for diagnosis" in full.intended_use
     assert full.architecture == card.architecture
@@ -36,13 +38,18 @@ def test_the_facts_fit_a_card_and_travel_with_it(name: str, card: ModelCard) -> 
 
 def test_other_models_keep_their_own_card(card: ModelCard) -> None:
     for name in (*PACKAGED, "hf://lab/weights/model.pth", "model.pth"):
-        assert dataclasses.replace(card, **released_card_facts(name)) == card
+        assert with_released_facts(card, name) == card
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_file_of_another_kind_is_another_model(name: str, card: ModelCard) -> None:
+    assert with_released_facts(card, name) == card
 
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_every_claim_has_a_source(name: str) -> None:
     model = RELEASED[name]
-    assert model.page in model.sources
+    assert f"https://huggingface.co/{model.repository}" in model.sources
     assert all(source.startswith("https://") for source in model.sources)
     assert all(re.search(r"https?://|arXiv", figure.source) for figure in model.reported)
     assert not model.licence.startswith("unknown") or "; see https://" in model.licence

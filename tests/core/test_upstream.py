@@ -202,6 +202,67 @@ def test_other_contents_are_refused(path: Path, content, message: str) -> None:
         load_upstream(path)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.ones(SMALL.embed_dim).to_sparse(),
+        torch.empty(SMALL.embed_dim, device="meta"),
+        torch.ones(SMALL.embed_dim, dtype=torch.complex64),
+        torch.ones(1).expand(10**12),
+    ],
+    ids=["sparse", "meta", "complex", "without data"],
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+def test_odd_tensors_are_named(path: Path, odd: torch.Tensor) -> None:
+    weights = classifier_weights(SMALL) | {"norm.weight": odd}
+    with pytest.raises(CheckpointError, match=r"no plain arrays of numbers.*norm\.weight"):
+        load_upstream(save(path, weights))
+
+
+def test_a_prefix_of_some_names_only_is_refused(path: Path) -> None:
+    weights = classifier_weights(SMALL)
+    weights["module.cls_token"] = weights["cls_token"] * 5
+    with pytest.raises(CheckpointError, match=f"'module.' before 1 of {len(weights)} names"):
+        load_upstream(save(path, weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("patch_embed.proj.weight", (SMALL.embed_dim, 1, 0, 16, 16)),
+        ("patch_embed.proj.weight", (0, 1, 3, 16, 16)),
+        ("patch_embed.proj.weight", ()),
+        ("pos_embed_spatial", (1, 0, SMALL.embed_dim)),
+    ],
+)
+def test_tensors_without_extent_are_refused(path: Path, name: str, shape) -> None:
+    weights = classifier_weights(SMALL) | {name: torch.zeros(shape)}
+    for input_shape in (None, SMALL.shape):
+        with pytest.raises(CheckpointError):
+            load_upstream(save(path, weights), input_shape=input_shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((9, 32), "three sizes"),
+        ((3 * 10**6, 16, 16), "no more than"),
+        ((0, 32, 32), "cannot be cut"),
+        ((9.0, 32, 32), "cannot be cut"),
+    ],
+)
+def test_an_input_that_nothing_sees_is_refused(path: Path, shape, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_upstream(save(path, classifier_weights(SMALL)), input_shape=shape)
+
+
+def test_images_have_three_channels(path: Path) -> None:
+    save(path, retfound_weights(SMALL))
+    with pytest.raises(CheckpointError, match="has 3 channels, not 12"):
+        load_upstream(path, input_shape=(12, 32, 32))
+    assert load_upstream(path, input_shape=(3, 64, 64)).card.architecture.grid == (1, 4, 4)
+
+
 def test_missing_and_unexpected_weights_are_named(path: Path) -> None:
     weights = classifier_weights(D)
     del weights["blocks.1.mixer.Wqkv.bias"]

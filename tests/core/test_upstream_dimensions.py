@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from reference_files import Dims, exact
 
 import octcube_core
+from octcube_core.checkpoints.infer import decoder_heads
 from octcube_core.errors import CheckpointError
 from octcube_core.saliency import CachedTail, disease_logit
 
@@ -170,6 +172,20 @@ def test_more_or_fewer_frames_interpolate_the_positions_along_z(tmp_path: Path) 
         _close(
             _load(path, d)(volume), reference.classifier_logits(volume.double(), exact(weights), d)
         )
+
+
+@pytest.mark.parametrize("heads", [1, 8])
+@torch.no_grad()
+def test_a_decoders_heads_are_as_the_file_says(tmp_path: Path, heads: int) -> None:
+    args = argparse.Namespace(decoder_num_heads=heads)
+    path = files.save(tmp_path / "file.pth", files.mae_weights(WIDE), args=args)
+    assert _load(path).card.decoder.num_heads == heads
+
+
+@pytest.mark.parametrize("width", [8, 72, 200, 320, 520])
+def test_a_decoder_of_any_width_has_heads(width: int) -> None:
+    assert width % decoder_heads(width) == 0
+    assert decoder_heads(512) == 16
 
 
 def test_an_input_that_the_cube_does_not_divide_is_refused(tmp_path: Path) -> None:
