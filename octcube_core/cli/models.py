@@ -88,7 +88,6 @@ def _released_facts(name: str, model: ReleasedModel, path: Path | None) -> dict[
 
 
 def _card_facts(name: str, path: Path, card: ModelCard) -> dict[str, Any]:
-    frames, height, width = card.architecture.input_shape
     diseases = f" of {len(card.labels)} diseases" if card.labels else ""
     return {
         "name": name,
@@ -100,12 +99,7 @@ def _card_facts(name: str, path: Path, card: ModelCard) -> dict[str, Any]:
         "file": path.name,
         "gated": False,
         **_presence(path, ""),
-        "input": f"{frames} x {height} x {width}"
-        + (
-            " (channels x height x width)"
-            if card.architecture.planar
-            else " (frames x depth x width)"
-        ),
+        "input": _input(card),
         "licence": card.licence,
         "intended_use": card.intended_use,
         "trained_on": card.trained_on,
@@ -134,6 +128,21 @@ def _place(path: Path) -> str:
     if path.parent == models_folder():
         return "models folder"
     return "downloaded" if "snapshots" in path.parts else "file"
+
+
+def _input(card: ModelCard) -> str:
+    """What a card's model sees."""
+    first, height, width = card.architecture.input_shape
+    if card.architecture.planar:
+        return f"an image of {height} x {width}, three channels"
+    text = f"OCT, {first} x {height} x {width} (frames x depth x width)"
+    if card.alignment is not None:
+        _, rows, columns = card.alignment.enface.input_shape
+        text += f", and {' and '.join(card.alignment.modalities)} images of {rows} x {columns}"
+    if card.targets:
+        names = (f"{target.name} ({target.unit or 'unit unknown'})" for target in card.targets)
+        text += f"; predicts {', '.join(names)}"
+    return text
 
 
 def _labels(labels: tuple[Label, ...]) -> list[dict[str, Any]]:
