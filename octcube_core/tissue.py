@@ -17,10 +17,8 @@ import torch.nn.functional as F
 from octcube_core.token_grid import Triple
 
 ROWS = 128  # depth steps in which tissue is looked for, more where a cube's height asks for it
-ABOVE, BELOW = (
-    6 / ROWS,
-    4 / ROWS,
-)  # margin around the band, as a share of the depth (90 and 60 um of 1.92 mm)
+# Margin around the band, as a share of the depth (90 and 60 um of 1.92 mm).
+ABOVE, BELOW = 6 / ROWS, 4 / ROWS
 TISSUE = 0.35  # of the way from the noise's level to bright tissue: where the band of tissue begins and ends
 CONTENT = 0.01  # the same for what stands out in the vitreous, such as a detached hyaloid, ...
 SIGMAS = 5.0  # ... and both rise so far above the noise

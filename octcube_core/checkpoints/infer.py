@@ -135,8 +135,8 @@ def _architecture(
         cube=cube,
         grid=grid,
         mlp_dim=weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0],
-        final_residual=planar
-        and not prefix,  # RETFound is a standard transformer, the towers are not
+        # RETFound is a standard transformer, the towers are not.
+        final_residual=planar and not prefix,
         outputs=outputs,
         position_table=None if grid == table else table,
         planar=planar,

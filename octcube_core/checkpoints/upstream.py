@@ -113,9 +113,8 @@ def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = Non
 def _take_unused(weights: Weights, layout: dict[str, str | int]) -> Weights:
     """Take out of a RETFound file what its encoder does not need, and note what its last norm is called."""
     if "norm.weight" not in weights and "fc_norm.weight" in weights:
-        layout["norm"] = (
-            "fc_norm"  # fine-tuned on the mean over tokens: the same norm under a new name
-        )
+        # Fine-tuned on the mean over tokens: the same norm under a new name.
+        layout["norm"] = "fc_norm"
     mine = f"{layout.get('norm', 'norm')}."
     names = [name for name in weights if name.startswith(_NOT_ENCODER)]
     return {name: weights.pop(name) for name in names if not name.startswith(mine)}
