@@ -48,7 +48,7 @@ def test_the_header_names_model_method_target_and_the_disclaimer(
     draw_view_sheet(known_exam, known_analysis, "AMD")
     title, about, target, *_ = written_texts
     assert title == "toy 1.2 (synthetic)  ·  Research use only; not for diagnosis"
-    assert about == "OS  ·  colour: Grad-CAM++, scaled per volume"
+    assert about == "OS  ·  colour: Grad-CAM++ at norm1, scaled per volume"
     assert target == "AMD 0.45 (present)  ·  Age-related macular degeneration"
 
 
