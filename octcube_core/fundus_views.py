@@ -5,11 +5,13 @@ numpy only.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from octcube_core.errors import InputError
-from octcube_core.exam import EnFaceImage, Exam
+from octcube_core.exam import Exam
 from octcube_core.placing import on_image
 from octcube_core.results import Analysis
 from octcube_core.token_grid import PatchGrid
@@ -44,7 +46,7 @@ def image_view(exam: Exam, analysis: Analysis, target: str, modality: str) -> Vi
     if found.grid.image_shape != image.shape:
         raise InputError("The analysis is of another exam; please analyse this one.")
     rows, columns = (_weights(found.grid, axis) for axis in (0, 1))
-    return View(image_picture(image), rows @ found.maps[index] @ columns.T, image.spacing_mm)
+    return View(image_picture(image.pixels), rows @ found.maps[index] @ columns.T, image.spacing_mm)
 
 
 def localizer_view(
@@ -72,17 +74,24 @@ def localizer_view(
     image = exam.enface[exam.locations.image]
     front = saliency_en_face(analysis, target, projection, depth)
     placed = on_image(front, exam.locations.polylines, image.shape)
-    return View(image_picture(image), placed, image.spacing_mm)
+    return View(image_picture(image.pixels), placed, image.spacing_mm)
 
 
-def image_picture(image: EnFaceImage) -> NDArray[np.uint8]:
-    """An en-face image in 8 bits: as it is, or between its percentiles 0.5 and 99.5 if it has another type."""
-    if image.pixels.dtype == np.uint8:
-        return image.pixels
-    values = image.pixels.astype(np.float32)
+def image_picture(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """An en-face image's pixels in 8 bits: as they are, or between their percentiles 0.5 and 99.5 if of another type.
+
+    RGB has one range for all channels, so that the colours stay.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    values = pixels.astype(np.float32)
     sample = values.ravel()[:: max(1, values.size // SAMPLES)]
     sample = sample[np.isfinite(sample)]
-    low, high = np.percentile(sample, PERCENTILES) if sample.size else (0.0, 1.0)
+    if not sample.size:
+        return np.zeros(pixels.shape, np.uint8)
+    low, high = np.percentile(sample, PERCENTILES)
+    if high <= low:  # nearly constant
+        low, high = sample.min(), sample.max()
     return eight_bits(np.nan_to_num(values, nan=low), float(low), float(high))
 
 

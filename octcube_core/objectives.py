@@ -80,7 +80,7 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
         towers = [Tower("OCT", tower.encoder, tower.project, volume, grid)]
         known = [name for name in model.modalities if name in exam.modalities]
         return towers + [_image_tower(exam, model, name) for name in known]
-    project = model.head if isinstance(model, OCTCubeClassifier) else model.project
+    project = model.head if isinstance(model, OCTCubeClassifier) else model.encoder.features
     volume, grid = prepare(exam, card)
     return [Tower("OCT", model.encoder, project, volume, grid)]
 
@@ -95,7 +95,7 @@ def _image_tower(exam: Exam, model: Model, modality: str) -> Tower:
         )
     assert not isinstance(model, OCTCubeClassifier)
     pixels, grid = prepare_image(image, model.encoder.architecture)
-    return Tower(modality, model.encoder, model.project, pixels, grid)
+    return Tower(modality, model.encoder, model.encoder.features, pixels, grid)
 
 
 def disease_objectives(card: ModelCard) -> list[Objective]:

@@ -82,7 +82,7 @@ class CachedTail:
                 pooled = encoder.pool(tokens + mixed, weight)
             else:
                 pooled = encoder.last_block.mean_after_norm(
-                    attended, self._activation, encoder.residual, weight
+                    attended, self._activation, encoder.architecture.final_residual, weight
                 )
             self.outputs = project(pooled)
         self.pooled: NDArray[np.float32] = pooled.detach().float().cpu().numpy()[0]

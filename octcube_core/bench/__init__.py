@@ -15,6 +15,7 @@ from octcube_core.bench import fast, gpu, memory, plain, precision, speed
 from octcube_core.bench.setup import Figure, Setup
 from octcube_core.errors import InputError
 from octcube_core.models.random_weights import DISEASES, random_model
+from octcube_core.progress import OnProgress
 from octcube_core.runtime import (
     choose_device,
     choose_precision,
@@ -27,7 +28,6 @@ from octcube_core.token_grid import Triple
 
 __all__ = ["PARTS", "measure", "random_model"]
 
-OnProgress = Callable[[str, float], None]
 Part = Callable[[Setup], tuple[list[Figure], dict[str, Any]]]
 
 # Name -> what is measured, and its share of the time on two cores.

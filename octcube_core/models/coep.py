@@ -30,7 +30,7 @@ class OCTTower(nn.Module):
 
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
         """Embedding of length 1, shape (batch, projection), from the mean over tokens."""
-        x = in_float32(self.aggregate, in_float32(self.encoder.norm, pooled))
+        x = in_float32(self.aggregate, self.encoder.features(pooled))
         x = self.act(in_float32(self.aggregate_norm, x))
         return unit_length(in_float32(self.head, x))
 
@@ -50,7 +50,7 @@ class EnFaceTower(nn.Module):
 
     def project(self, pooled: torch.Tensor, modality: int) -> torch.Tensor:
         """Embedding of length 1, shape (batch, projection), of images of the modality of that number."""
-        x = in_float32(self.head, in_float32(self.encoder.norm, pooled))
+        x = in_float32(self.head, self.encoder.features(pooled))
         if len(self.modality_heads):
             x = in_float32(self.modality_heads[modality], self.act(x))
         return unit_length(x)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from octcube_core.errors import InputError
-from octcube_core.token_grid import Triple
+from octcube_core.token_grid import Triple, grid_of
 
 
 def split_cubes(volume: torch.Tensor, cube: Triple) -> torch.Tensor:
@@ -34,12 +34,12 @@ class CubeEmbedding(nn.Module):
 
     def grid(self, shape: tuple[int, ...]) -> Triple:
         """Token grid (z, y, x) of a volume's (frames, height, width); InputError if the cube does not divide it."""
-        if any(size % cube for size, cube in zip(shape, self.cube, strict=True)):
+        grid = grid_of(shape, self.cube)
+        if grid is None:
             raise InputError(
                 f"The model's cubes of {self.cube} do not divide an input of {tuple(shape)}."
             )
-        z, y, x = (size // cube for size, cube in zip(shape, self.cube, strict=True))
-        return z, y, x
+        return grid
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         self.grid(tuple(volume.shape[2:]))  # refuses what the cube does not divide

@@ -98,11 +98,6 @@ class MaskedAutoencoder(nn.Module):
             else None
         )
 
-    def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Features, shape (batch, dim), from the mean over tokens: the final norm."""
-        features: torch.Tensor = self.encoder.norm(pooled)
-        return features
-
     def forward(self, volume: torch.Tensor, keep: torch.Tensor) -> Reconstruction:
         """Reconstruct volumes from a part of their tokens.
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
-from octcube_core.models.blocks import Block, LayerNorm
+from octcube_core.models.blocks import Block, LayerNorm, in_float32
 from octcube_core.models.embeddings import CubeEmbedding, CubePositions
 from octcube_core.models.heads import MultiTaskHead
 from octcube_core.token_grid import Triple
@@ -51,11 +51,6 @@ class OCTCubeEncoder(nn.Module):
         self.norm = LayerNorm(dim)
         nn.init.normal_(self.cls_token, std=0.02)
         self.apply(initialise_linear)
-
-    @property
-    def residual(self) -> bool:
-        """Whether the last block's output holds the residual stream."""
-        return self.architecture.final_residual
 
     @property
     def last_block(self) -> Block:
@@ -116,7 +111,7 @@ class OCTCubeEncoder(nn.Module):
 
         No final norm is applied.
         """
-        return self.last_block.mean_after(attended[:, 1:], self.residual, weight)
+        return self.last_block.mean_after(attended[:, 1:], self.architecture.final_residual, weight)
 
     def pooled(
         self,
@@ -128,9 +123,15 @@ class OCTCubeEncoder(nn.Module):
         attended = self.attend(self.trunk(volume, keep=keep, weight=weight), weight)
         return self.pool(attended, weight)
 
+    def features(self, pooled: torch.Tensor) -> torch.Tensor:
+        """The final norm of the mean over tokens, float32, shape (batch, dim)."""
+        return in_float32(self.norm, pooled)
+
     def forward(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens after the last block, class token first; no final norm is applied."""
-        return self._run(self.blocks[-1], self.trunk(volume, keep=keep), self.residual)
+        return self._run(
+            self.blocks[-1], self.trunk(volume, keep=keep), self.architecture.final_residual
+        )
 
     def _run(
         self,
@@ -166,14 +167,9 @@ class FeatureEncoder(nn.Module):
         self.card = card
         self.encoder = OCTCubeEncoder(card.architecture)
 
-    def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Features, shape (batch, dim), from the mean over tokens: the final norm."""
-        features: torch.Tensor = self.encoder.norm(pooled)
-        return features
-
     def pooled_features(self, volume: torch.Tensor) -> torch.Tensor:
         """Features, shape (batch, dim), of volumes in [0, 1] or of normalised images."""
-        return self.project(self.encoder.pooled(volume))
+        return self.encoder.features(self.encoder.pooled(volume))
 
     forward = pooled_features
 

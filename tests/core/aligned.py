@@ -1,16 +1,37 @@
-"""An analysis by an aligned model: no diseases, a similarity and a regression value, a map of the IR image."""
+"""An aligned model, and an analysis by one: no diseases, a similarity and a regression value, a map of the IR image."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
+import torch
 
+from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard, Target
 from octcube_core.exam import BScanLocations, EnFaceImage, Exam
+from octcube_core.models.coep import COEPModel
+from octcube_core.models.random_weights import random_card
 from octcube_core.results import Analysis, EnFaceSaliency, Measurement
 from octcube_core.token_grid import PatchGrid
 
 SIMILARITY, GROWTH = "OCT~IR", "GA growth"
+
+
+def aligned_model(shape: tuple[int, int, int]) -> COEPModel:
+    """A small model of volumes of a shape and IR images of 64 x 64, with a regression head; always the same."""
+    torch.manual_seed(0)
+    volume = random_card(2, 64, 2, shape).architecture
+    image = Architecture(
+        48, 2, 2, (3, 16, 16), (1, 4, 4), 96, outputs=0, final_residual=True, planar=True
+    )
+    card = ModelCard(
+        "aligned",
+        "1",
+        dataclasses.replace(volume, outputs=0),
+        alignment=Alignment(image, ("IR",), 16, regression_hidden=8),
+        targets=(Target("Growth", "GR", "mm/a"),),
+    )
+    return COEPModel(card).eval().requires_grad_(False)
 
 
 def aligned_analysis(analysis: Analysis) -> Analysis:

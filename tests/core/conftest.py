@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from octcube_core import drawing
 from octcube_core.checkpoints.card import Architecture, Label, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
 from octcube_core.results import Analysis, DiseaseScore
@@ -79,3 +80,17 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real test data not found at {folder}; set OCTCUBE_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def written_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every line of text that is drawn on a picture."""
+    texts: list[str] = []
+    original = drawing.write
+
+    def record(canvas, position, text, *rest) -> None:
+        texts.append(text)
+        original(canvas, position, text, *rest)
+
+    monkeypatch.setattr(drawing, "write", record)
+    return texts

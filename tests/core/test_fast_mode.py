@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from aligned import aligned_model
 
 from octcube_core.analysis import analyze
 from octcube_core.bench import measure
 from octcube_core.checkpoints.card import (
     SALIENCY_LAYERS,
     SALIENCY_METHODS,
-    Alignment,
     Architecture,
     ModelCard,
-    Target,
 )
 from octcube_core.checkpoints.zoo import load_model
 from octcube_core.cli import main
@@ -26,9 +24,8 @@ from octcube_core.memory import CHUNK_TOKENS
 from octcube_core.models import attention as attention_module
 from octcube_core.models.attention import attention, attention_backend
 from octcube_core.models.blocks import MLP, SelfAttention, mean_of_tokens
-from octcube_core.models.coep import COEPModel
 from octcube_core.models.octcube import FeatureEncoder
-from octcube_core.models.random_weights import random_card, random_model
+from octcube_core.models.random_weights import random_model
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.saliency import CachedTail, disease_logit, saliency_maps
 from octcube_core.tissue import TokenSample
@@ -237,19 +234,7 @@ def test_a_single_bscan_is_run_in_full(demo) -> None:
 
 
 def test_of_an_aligned_model_only_the_volume_is_sampled(eye) -> None:
-    torch.manual_seed(0)
-    volume = random_card(2, 64, 2, (30, 128, 128)).architecture
-    image = Architecture(
-        48, 2, 2, (3, 16, 16), (1, 4, 4), 96, outputs=0, final_residual=True, planar=True
-    )
-    card = ModelCard(
-        "aligned",
-        "1",
-        dataclasses.replace(volume, outputs=0),
-        alignment=Alignment(image, ("IR",), 16, regression_hidden=8),
-        targets=(Target("Growth", "GR", "mm/a"),),
-    )
-    model = COEPModel(card).eval().requires_grad_(False)
+    model = aligned_model((30, 128, 128))
     full, fast = (analyze(eye, model, fast=fast) for fast in (False, True))
     assert fast.run_notes[0].startswith("Fast mode: ")
     np.testing.assert_array_equal(fast.embeddings["IR"], full.embeddings["IR"])

@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from aligned import aligned_model
 
 from octcube_core import analysis as analysis_module
 from octcube_core import memory, saliency
 from octcube_core.analysis import analyze
 from octcube_core.checkpoints import load_model, save_checkpoint, zoo
-from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard, Target
 from octcube_core.errors import AnalysisCancelled, CheckpointError, NotEnoughMemory
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume
 from octcube_core.memory import Plan, is_out_of_memory, plan_of, smaller_plans
 from octcube_core.models.blocks import MLP
-from octcube_core.models.coep import COEPModel
 from octcube_core.models.octcube import OCTCubeEncoder
-from octcube_core.models.random_weights import random_card, random_model
+from octcube_core.models.random_weights import random_model
 
 SHAPE = (12, 32, 48)
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -89,22 +88,6 @@ def _chunked(model):
     return model
 
 
-def _coep() -> COEPModel:
-    torch.manual_seed(0)
-    volume = random_card(2, 64, 2, SHAPE).architecture
-    image = Architecture(
-        48, 2, 2, (3, 16, 16), (1, 4, 4), 96, outputs=0, final_residual=True, planar=True
-    )
-    card = ModelCard(
-        "aligned",
-        "1",
-        dataclasses.replace(volume, outputs=0),
-        alignment=Alignment(image, ("IR",), 16, regression_hidden=8),
-        targets=(Target("Growth", "GR", "mm/a"),),
-    )
-    return COEPModel(card).eval().requires_grad_(False)
-
-
 def _assert_same_numbers(ours, plain) -> None:
     def close(one, other, tolerance: float = 1e-6) -> None:
         largest = np.abs(other).max(initial=0)
@@ -124,7 +107,7 @@ def _assert_same_numbers(ours, plain) -> None:
 @pytest.mark.parametrize("kind", ["released", "final residual", "aligned"])
 def test_chunks_of_tokens_change_no_number(exam, kind: str, layer: str) -> None:
     plain = (
-        _coep()
+        aligned_model(SHAPE)
         if kind == "aligned"
         else random_model(3, 64, 2, SHAPE, final_residual=kind != "released")
     )

@@ -18,19 +18,6 @@ from octcube_core.results import Analysis
 from octcube_core.views import bscan_view
 
 
-@pytest.fixture
-def written_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    texts: list[str] = []
-    original = drawing.write
-
-    def record(canvas, position, text, *rest) -> None:
-        texts.append(text)
-        original(canvas, position, text, *rest)
-
-    monkeypatch.setattr(drawing, "write", record)
-    return texts
-
-
 def test_alpha_rises_from_nothing() -> None:
     alpha = overlay_colours(np.linspace(0, 1, 50))[:, 3]
     assert alpha[0] == 0

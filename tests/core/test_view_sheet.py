@@ -16,19 +16,6 @@ from octcube_core.view_sheet import draw_view_sheet
 
 
 @pytest.fixture
-def written_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    texts: list[str] = []
-    original = drawing.write
-
-    def record(canvas, position, text, *rest) -> None:
-        texts.append(text)
-        original(canvas, position, text, *rest)
-
-    monkeypatch.setattr(drawing, "write", record)
-    return texts
-
-
-@pytest.fixture
 def drawn_views(monkeypatch: pytest.MonkeyPatch) -> list:
     """(View, size) of everything that is drawn."""
     drawn = []
