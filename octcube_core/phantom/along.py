@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from octcube_core.phantom.alignment import SCAN_MM
+from octcube_core.phantom.device import Device
+from octcube_core.phantom.fields import Map
 from octcube_core.phantom.lesions import Blob, Depth, Lesions, Region
 from octcube_core.phantom.render import (
     EDGE,
     REACH,
-    Device,
     LesionMasks,
     Masks,
     Voxels,
@@ -22,7 +24,7 @@ from octcube_core.phantom.render import (
     fill,
     layered,
 )
-from octcube_core.phantom.retina import DEPTH_UM, SCAN_MM, Map, Retina
+from octcube_core.phantom.retina import Retina
 from octcube_core.phantom.scan import Scan
 
 
@@ -40,8 +42,8 @@ def render_along(
     """
     sampled = _Sampling(scan, retina.shape)
     seen = sampled.retina(retina)
-    step = DEPTH_UM / depth
-    light = layered(seen, device, depth, step)
+    step = device.depth_um / depth
+    light = layered(seen, depth, step)
     masks = LesionMasks(light.shape)
     for blob in lesions.blobs:
         centre_um = blob_centre_um(retina, blob)
@@ -79,6 +81,7 @@ class _Sampling:
             thickness={name: self(values) for name, values in eye.thickness.items()},
             reflectivity={name: self(values) for name, values in eye.reflectivity.items()},
             bruch=self(eye.bruch),
+            choroid=self(eye.choroid),
             vessels=self(eye.vessels),
             shade=self(eye.shade),
             bands=[(self(top), self(height), self(gain)) for top, height, gain in eye.bands],

@@ -1,7 +1,9 @@
 """The eight diseases of the multi-task classifier as changes of the retina's anatomy.
 
 Each function takes the healthy (or already diseased) retina and changes it in place. Sizes follow what clinicians
-see on OCT: drusen of 120-380 um, cysts of 140-400 um, microaneurysms under 170 um, macular holes of 360-760 um.
+see on OCT: drusen of 120-380 um, cysts of 140-400 um, dot haemorrhages of 200-500 um, macular holes of 360-760 um.
+Lesions are focal and spread over the macula: in about ``CENTRAL_SHARE`` of the eyes they may cross the line through the
+fovea that a single B-scan shows, in the others they keep away from it.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from octcube_core.phantom.atrophy import Atrophy
+from octcube_core.phantom.fields import Map
 from octcube_core.phantom.lesions import Blob, Footprint, Lesions, Region, depth_of
-from octcube_core.phantom.retina import NEUROSENSORY, Map, Retina, smooth_field
+from octcube_core.phantom.retina import NEUROSENSORY, Retina
 
 INNER = ("rnfl", "gcl", "ipl", "inl")
+CENTRAL_SHARE = 0.35
 
 
 def _bump(distance: Map, radius_mm: float) -> Map:
@@ -27,32 +32,39 @@ def _plateau(distance: Map, radius_mm: float, edge_mm: float) -> Map:
 
 
 def _place(
-    rng: np.random.Generator, within_mm: float, at_least_mm: float = 0.0
+    rng: np.random.Generator, within_mm: float, off_line_mm: float = 0.0
 ) -> tuple[float, float]:
-    """A random point (x, z) in mm from the fovea."""
-    radius = np.sqrt(rng.uniform((at_least_mm / within_mm) ** 2, 1)) * within_mm
-    angle = rng.uniform(0, 2 * np.pi)
-    return float(radius * np.cos(angle)), float(radius * np.sin(angle))
+    """A random point (x, z) in mm from the fovea, at least ``off_line_mm`` above or below it."""
+    while True:
+        x, z = rng.uniform(-within_mm, within_mm, 2).tolist()
+        if np.hypot(x, z) <= within_mm and abs(z) >= off_line_mm:
+            return float(x), float(z)
+
+
+def _off_line(rng: np.random.Generator, distance_mm: float) -> float:
+    """How far an eye's lesions keep from the line through the fovea."""
+    return 0.0 if rng.random() < CENTRAL_SHARE else distance_mm
 
 
 def diabetic_macular_edema(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Focal thickening with dark cysts in the inner nuclear and Henle layers, and hard exudates."""
-    for _ in range(int(rng.integers(1, 3))):
-        x, z = _place(rng, 1.6)
-        radius = float(rng.uniform(0.45, 0.9))
+    off_line = _off_line(rng, 1.1)
+    for _ in range(int(rng.integers(1, 4))):
+        x, z = _place(rng, 1.9, off_line)
+        radius = float(rng.uniform(0.4, 0.65))
         bump = _bump(retina.distance(x, z), radius)
-        swelling = float(rng.uniform(90, 230))
+        swelling = float(rng.uniform(100, 230))
         for layer, share in (("inl", 0.35), ("opl", 0.15), ("onl", 0.5)):
             retina.thickness[layer] = retina.thickness[layer] + swelling * share * bump
-        for _ in range(int(rng.integers(8, 20))):
-            cx, cz = x + rng.normal(0, 0.55 * radius), z + rng.normal(0, 0.55 * radius)
+        for _ in range(int(rng.integers(8, 18))):
+            cx, cz = x + rng.normal(0, 0.5 * radius), z + rng.normal(0, 0.5 * radius)
             layer = str(rng.choice(["inl", "onl"], p=[0.4, 0.6]))
-            half = float(rng.uniform(18, 32) if layer == "inl" else rng.uniform(30, 75))
+            half = float(rng.uniform(18, 32) if layer == "inl" else rng.uniform(32, 75))
             lesions.blobs.append(
-                Blob("DME", cx, cz, layer, 0.45, float(rng.uniform(0.07, 0.2)), half, 0.08)
+                Blob("DME", cx, cz, layer, 0.45, float(rng.uniform(0.09, 0.2)), half, 0.08)
             )
-        for _ in range(int(rng.integers(2, 9))):
-            angle, away = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.9, 1.5)
+        for _ in range(int(rng.integers(3, 9))):
+            angle, away = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.9, 1.4)
             exudate = (
                 x + away * np.cos(angle),
                 z + away * np.sin(angle),
@@ -69,24 +81,16 @@ def diabetic_macular_edema(retina: Retina, lesions: Lesions, rng: np.random.Gene
 
 def macular_degeneration(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Drusen under the pigment epithelium; some eyes also geographic atrophy or subretinal fluid."""
-    kind = rng.choice(["drusen", "atrophy", "fluid"], p=[0.5, 0.25, 0.25])
-    height = np.zeros(retina.shape, np.float32)
-    for _ in range(int(rng.integers(12, 32))):
-        x, z = _place(rng, 2.0)
-        radius = float(rng.uniform(0.06, 0.19))
-        distance = retina.distance(x, z)
-        dome = np.clip(1 - (distance / (1.6 * radius)) ** 2, 0, 1)
-        height = np.maximum(height, float(rng.uniform(35, 120)) * dome)
-    retina.thickness["drusen"] = retina.thickness["drusen"] + height
-    lost = 0.8 * np.clip(height / 60, 0, 1)
-    retina.scale_layers(["ellipsoid", "outer_segments", "inner_segments"], 1 - 0.5 * lost)
-    lesions.footprints.append(Footprint(np.clip(height / 60, 0, 1), 0.10, 0.12))
+    kind = rng.choice(["drusen", "atrophy", "fluid"], p=[0.6, 0.15, 0.25])
+    off_line = _off_line(rng, 0.95)
+    drusen(retina, lesions, rng, off_line)
     if kind == "atrophy":
-        _atrophy(retina, lesions, rng)
+        area = float(rng.uniform(0.8, 4))
+        Atrophy.sample(rng, retina.anatomy, area).add_to(retina, lesions)
     if kind == "fluid":
-        x, z = _place(rng, 1.0)
-        fluid = float(rng.uniform(50, 140)) * _bump(
-            retina.distance(x, z), float(rng.uniform(0.4, 0.8))
+        x, z = _place(rng, 1.6, off_line)
+        fluid = float(rng.uniform(60, 140)) * _bump(
+            retina.distance(x, z), float(rng.uniform(0.3, 0.5))
         )
         fluid = np.where(fluid > 12, fluid, 0).astype(np.float32)
         retina.thickness["subretinal_fluid"] = retina.thickness["subretinal_fluid"] + fluid
@@ -94,21 +98,27 @@ def macular_degeneration(retina: Retina, lesions: Lesions, rng: np.random.Genera
         lesions.regions.append(
             Region("AMD", depth_of("subretinal_fluid"), depth_of("rpe"), fluid > 20)
         )
+
+
+def drusen(
+    retina: Retina, lesions: Lesions, rng: np.random.Generator, off_line_mm: float = 0.0
+) -> None:
+    """Domes under the pigment epithelium, gathered in one or two places."""
+    height = np.zeros(retina.shape, np.float32)
+    for _ in range(int(rng.integers(1, 3))):
+        middle = _place(rng, 1.6, off_line_mm)
+        for _ in range(int(rng.integers(9, 18))):
+            x, z = rng.normal(middle, 0.38).tolist()
+            if abs(z) < 0.5 * off_line_mm:
+                continue
+            radius = float(rng.uniform(0.08, 0.19))
+            dome = np.clip(1 - (retina.distance(x, z) / (1.6 * radius)) ** 2, 0, 1)
+            height = np.maximum(height, float(rng.uniform(45, 120)) * dome)
+    retina.thickness["drusen"] = retina.thickness["drusen"] + height
+    lost = 0.8 * np.clip(height / 60, 0, 1)
+    retina.scale_layers(["ellipsoid", "outer_segments", "inner_segments"], 1 - 0.5 * lost)
+    lesions.footprints.append(Footprint(np.clip(height / 60, 0, 1), 0.10, 0.12))
     lesions.regions.append(Region("AMD", depth_of("rpe"), depth_of("bruch"), height > 12))
-
-
-def _atrophy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
-    """Geographic atrophy: outer retina and pigment epithelium gone, the choroid lit up."""
-    x, z = _place(rng, 1.2)
-    outline = retina.distance(x, z) + 0.12 * smooth_field(rng, retina.shape, (5, 5))
-    gone = _plateau(outline, float(rng.uniform(0.4, 1.0)), 0.12)
-    for layer in ("elm", "inner_segments", "ellipsoid", "outer_segments", "rpe"):
-        retina.thickness[layer] = retina.thickness[layer] * (1 - 0.9 * gone)
-    retina.thickness["onl"] = retina.thickness["onl"] * (1 - 0.55 * gone)
-    for layer in ("choriocapillaris", "choroid", "sclera"):
-        retina.reflectivity[layer] = retina.reflectivity[layer] * (1 + 0.7 * gone)
-    lesions.footprints.append(Footprint(gone, 0.45, -0.85))
-    lesions.regions.append(Region("AMD", depth_of("onl"), depth_of("bruch", 150), gone > 0.5))
 
 
 def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
@@ -118,10 +128,12 @@ def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generat
         np.arctan2(retina.z * side, -retina.x * retina.nasal)
     )  # 0 temporal, 90 the half's pole
     radius = np.hypot(retina.x, retina.z)
-    inside = np.clip((angle + 2) / 8, 0, 1) * np.clip((rng.uniform(95, 150) - angle) / 20, 0, 1)
+    first = -2.0 if _off_line(rng, 1.0) == 0 else float(rng.uniform(18, 40))
+    last = max(float(rng.uniform(95, 150)), first + 70)
+    inside = np.clip((angle - first) / 8, 0, 1) * np.clip((last - angle) / 20, 0, 1)
     inner = float(rng.uniform(0.5, 0.9))
     defect = (inside * np.clip((radius - inner) / 0.25, 0, 1)).astype(np.float32)
-    severity = float(rng.uniform(0.7, 0.95))
+    severity = float(rng.uniform(0.75, 0.97))
     retina.scale_layers(["gcl"], 1 - severity * defect)
     retina.scale_layers(["rnfl"], 1 - 0.9 * severity * defect)
     retina.scale_layers(["ipl"], 1 - 0.45 * severity * defect)
@@ -131,26 +143,28 @@ def open_angle_glaucoma(retina: Retina, lesions: Lesions, rng: np.random.Generat
 
 def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """A bright wrinkled sheet on the retina that fills the pit, or a full-thickness hole in the fovea."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         _macular_hole(retina, lesions, rng)
         return
-    x, z = _place(rng, 0.9)
-    outline = retina.distance(x, z) + 0.25 * smooth_field(rng, retina.shape, (4, 4))
-    patch = _plateau(outline, float(rng.uniform(1.4, 2.4)), 0.3)
+    off_line = _off_line(rng, 1.3)
+    x, z = _place(rng, 1.8 if off_line else 0.9, off_line)
+    size = float(rng.uniform(0.8, 1.1) if off_line else rng.uniform(1.3, 2.0))
+    outline = retina.distance(x, z) + 0.2 * retina.field(rng, 1.5)
+    patch = _plateau(outline, size, 0.3)
     pit = _bump(retina.distance(0, 0), 0.4)
-    retina.thickness["inl"] = retina.thickness["inl"] + (25 + 55 * pit) * patch * rng.uniform(
-        0.5, 1.2
+    retina.thickness["inl"] = retina.thickness["inl"] + (28 + 55 * pit) * patch * rng.uniform(
+        0.6, 1.2
     )
     angle, wavelength = rng.uniform(0, np.pi), float(rng.uniform(0.28, 0.5))
     along = retina.x * np.cos(angle) + retina.z * np.sin(angle)
-    folds = np.sin(2 * np.pi * along / wavelength + smooth_field(rng, retina.shape, (3, 3)))
-    wrinkle = float(rng.uniform(8, 20)) * patch * (1 + folds)
+    folds = np.sin(2 * np.pi * along / wavelength + retina.field(rng, 2.0))
+    wrinkle = float(rng.uniform(11, 22)) * patch * (1 + folds)
     retina.thickness["rnfl"] = retina.thickness["rnfl"] + 0.6 * wrinkle
-    gap = np.clip(smooth_field(rng, retina.shape, (9, 12)) - 0.5, 0, 1) * patch
+    gap = np.clip(retina.field(rng, (0.65, 0.5)) - 0.5, 0, 1) * patch
     retina.thickness["membrane_gap"] = (
-        retina.thickness["membrane_gap"] + float(rng.uniform(10, 45)) * gap
+        retina.thickness["membrane_gap"] + float(rng.uniform(15, 45)) * gap
     )
-    sheet = float(rng.uniform(16, 28)) * (patch > 0.4)
+    sheet = float(rng.uniform(19, 30)) * (patch > 0.4)
     retina.thickness["membrane"] = retina.thickness["membrane"] + sheet.astype(np.float32)
     sheet_and_folds = depth_of("membrane", -12), depth_of("rnfl", 25)
     lesions.regions.append(Region("ERM/MH", *sheet_and_folds, patch > 0.4))
@@ -158,7 +172,7 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
 
 
 def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
-    radius = float(rng.uniform(0.18, 0.38))
+    radius = float(rng.uniform(0.2, 0.38))
     distance = retina.distance(*rng.normal(0, 0.05, 2))
     hole = _plateau(distance, radius, 0.08)
     cuff = _bump(distance - radius - 0.2, 0.2) * (1 - hole)
@@ -181,24 +195,24 @@ def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) ->
 
 def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Microaneurysms, dot haemorrhages and cotton-wool spots, without macular edema."""
-    for _ in range(int(rng.integers(14, 36))):
+    off_line = _off_line(rng, 0.75)
+    for _ in range(int(rng.integers(12, 26))):
         layer = str(rng.choice(["ipl", "inl", "opl"]))
-        x, z = _place(rng, 2.8, 0.5)
-        size = float(rng.uniform(0.04, 0.075))
+        x, z = _place(rng, 2.7, off_line)
+        size = float(rng.uniform(0.05, 0.09))
         lesions.blobs.append(
-            Blob("DR", x, z, layer, rng.uniform(0.2, 0.8), size, 30, 0.9, shadow=0.75)
+            Blob("DR", x, z, layer, rng.uniform(0.2, 0.8), size, 34, 0.95, shadow=0.7)
         )
-    for _ in range(int(rng.integers(4, 11))):
-        x, z = _place(rng, 2.8, 0.5)
-        lesions.blobs.append(
-            Blob("DR", x, z, "inl", rng.uniform(0, 1), rng.uniform(0.1, 0.2), 38, 0.78, shadow=0.45)
-        )
-    for _ in range(int(rng.integers(0, 4))):
-        x, z = _place(rng, 2.7, 1.0)
-        spot = _bump(retina.distance(x, z), float(rng.uniform(0.18, 0.32)))
-        retina.thickness["rnfl"] = retina.thickness["rnfl"] + 45 * spot
-        retina.reflectivity["rnfl"] = retina.reflectivity["rnfl"] * (1 + 0.25 * spot)
-        retina.shade = retina.shade * (1 - 0.35 * spot)
+    for _ in range(int(rng.integers(7, 14))):
+        x, z = _place(rng, 2.7, off_line)
+        size = float(rng.uniform(0.12, 0.25))
+        lesions.blobs.append(Blob("DR", x, z, "inl", rng.uniform(0, 1), size, 44, 0.85, shadow=0.4))
+    for _ in range(int(rng.integers(2, 6))):
+        x, z = _place(rng, 2.6, max(off_line, 0.4))
+        spot = _bump(retina.distance(x, z), float(rng.uniform(0.2, 0.34)))
+        retina.thickness["rnfl"] = retina.thickness["rnfl"] + 55 * spot
+        retina.reflectivity["rnfl"] = retina.reflectivity["rnfl"] * (1 + 0.28 * spot)
+        retina.shade = retina.shade * (1 - 0.4 * spot)
         lesions.regions.append(Region("DR", depth_of("gcl", -80), depth_of("gcl"), spot > 0.5))
         lesions.footprints.append(Footprint(spot, 0.25, -0.15))
 
@@ -211,12 +225,12 @@ def posterior_vitreous_detachment(
     attached = rng.random() < 0.5
     distance = np.hypot(retina.x, retina.z)
     lift = away * (1 - np.exp(-((distance / rng.uniform(1.0, 1.8)) ** 2)) if attached else 1.0)
-    lift = lift + 22 * smooth_field(rng, retina.shape, (3, 3)) * np.clip(lift / 60, 0, 1)
+    lift = lift + 22 * retina.field(rng, 2.0) * np.clip(lift / 60, 0, 1)
     top = retina.top("membrane")
     # The free sheet does not follow the pit beneath it.
     smooth_top = top - 60 * np.exp(-((distance / 0.5) ** 2)) * (0 if attached else 1)
     height = float(rng.uniform(13, 22))
-    visible = np.clip(1 + 0.5 * smooth_field(rng, retina.shape, (3, 5)), 0, 1) * (lift > 18)
+    visible = np.clip(1 + 0.5 * retina.field(rng, (2.0, 1.2)), 0, 1) * (lift > 18)
     gain = (float(rng.uniform(0.22, 0.42)) * visible).astype(np.float32)
     sheet = (smooth_top - np.maximum(lift, 0) - height).astype(np.float32)
     retina.add_band(sheet, np.full(retina.shape, height, np.float32), gain)
@@ -226,13 +240,11 @@ def posterior_vitreous_detachment(
 
 def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Artery: bright swollen inner retina. Vein: inner haemorrhages with shadows over a mild swelling."""
-    angle = np.arctan2(retina.z, -retina.x * retina.nasal)
     spread = np.full(retina.shape, 1.0, np.float32)
-    if rng.random() < 0.6:  # only a hemisphere
+    if rng.random() < 0.7:  # only a branch, and what it feeds on one side of the horizontal raphe
         side = 1 if rng.random() < 0.5 else -1
-        spread = np.clip(
-            np.sin(angle) * side * 4 + 0.5 + 0.4 * smooth_field(rng, retina.shape, (4, 4)), 0, 1
-        )
+        border = float(rng.uniform(0.3, 0.9)) - 0.25 * retina.field(rng, 1.5)
+        spread = np.clip((retina.z * side - border) / 0.4 + 0.5, 0, 1).astype(np.float32)
     if rng.random() < 0.5:
         for layer in INNER:
             retina.thickness[layer] = retina.thickness[layer] * (
@@ -246,28 +258,32 @@ def retinal_vascular_occlusion(retina: Retina, lesions: Lesions, rng: np.random.
     else:
         retina.scale_layers(["inl", "onl"], 1 + float(rng.uniform(0.25, 0.6)) * spread)
         for _ in range(int(rng.integers(14, 30))):
-            row, column = (int(rng.integers(n)) for n in retina.shape)
+            row, column = (
+                int(share * size) for share, size in zip(rng.random(2), spread.shape, strict=True)
+            )
+            # Drawn whether it is used or not, so that every grid of the same eye has the same ones.
+            radius = float(rng.uniform(0.15, 0.35))
             if spread[row, column] < 0.5:
                 continue
             x, z = float(retina.x[row, column]), float(retina.z[row, column])
-            bleed = (x, z, "rnfl", 0.6, rng.uniform(0.15, 0.35), 32)
-            lesions.blobs.append(Blob("CRAO/CRVO", *bleed, 0.8, shadow=0.4))
+            lesions.blobs.append(Blob("CRAO/CRVO", x, z, "rnfl", 0.6, radius, 32, 0.8, shadow=0.4))
         lesions.footprints.append(Footprint(spread, -0.12, -0.12))
     lesions.regions.append(Region("CRAO/CRVO", depth_of("rnfl"), depth_of("opl"), spread > 0.5))
 
 
 def retinal_neovascularization(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
     """Fronds of new vessels that grow from the retina into the vitreous and cast shadows."""
+    off_line = _off_line(rng, 1.2)
     for _ in range(int(rng.integers(2, 5))):
-        x, z = _place(rng, 2.5, 0.9)
-        radius = float(rng.uniform(0.22, 0.5))
-        height = float(rng.uniform(80, 190))
+        x, z = _place(rng, 2.5, off_line)
+        radius = float(rng.uniform(0.25, 0.45))
+        height = float(rng.uniform(90, 190))
         for _ in range(int(rng.integers(6, 12))):
             part = (x + rng.normal(0, 0.5 * radius), z + rng.normal(0, 0.5 * radius), "rnfl", 0.0)
             lift = -float(rng.uniform(0.1, 0.9)) * height
             size = (radius * float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.2, 0.45)) * height)
-            value = float(rng.uniform(0.5, 0.8))
-            lesions.blobs.append(Blob("RNV", *part, *size, value, shadow=0.72, lift_um=lift))
+            value = float(rng.uniform(0.55, 0.8))
+            lesions.blobs.append(Blob("RNV", *part, *size, value, shadow=0.7, lift_um=lift))
         lesions.footprints.append(Footprint(_bump(retina.distance(x, z), radius), -0.1, -0.12))
 
 

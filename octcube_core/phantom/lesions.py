@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from octcube_core.phantom.retina import Map, Mask, Retina
+from octcube_core.phantom.fields import Map
+from octcube_core.phantom.retina import Mask, Retina
 
 Depth = Callable[[Retina], Map]
 
@@ -68,8 +69,10 @@ class Footprint:
 
 @dataclass(eq=False)
 class Lesions:
-    """Everything that the diseases of one eye add."""
+    """Everything that the diseases of one eye add; of an atrophy its mm2 and the mm2 a year by which it grows."""
 
     blobs: list[Blob] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+    atrophy_mm2: float = 0.0
+    atrophy_growth: float | None = None

@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from octcube_core.phantom.alignment import SCAN_MM
+from octcube_core.phantom.device import Device
+from octcube_core.phantom.fields import Map
 from octcube_core.phantom.lesions import Blob, Lesions
-from octcube_core.phantom.retina import (
-    BELOW,
-    DEPTH_UM,
-    LAYERS,
-    SCAN_MM,
-    VITREOUS,
-    Map,
-    Mask,
-    Retina,
-)
+from octcube_core.phantom.retina import BELOW, LAYERS, VITREOUS, Mask, Retina
 
 Voxels = NDArray[np.float32]
 Masks = dict[str, NDArray[np.bool_]]
 SLAB = 16
 REACH = 1.25  # radii at which a blob's soft edge ends
+SCLERA_UM = 300.0  # how far below the choroid light still comes back
 EDGE = 1.15  # radii at which its lesion mask ends
 SHADED = (*LAYERS[LAYERS.index("inl") :], *BELOW)  # what lies below the retinal vessels
-
-
-@dataclass(frozen=True)
-class Device:
-    """How one acquisition looks: noise, contrast and brightness."""
-
-    noise_floor: float
-    speckle: float
-    gain: float
-    gamma: float
-    black: float
-    decay: float
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator) -> Device:
-        """A random setting of a B-scan averaging device."""
-        return cls(
-            noise_floor=float(rng.uniform(0.012, 0.035)),
-            speckle=float(rng.uniform(0.05, 0.10)),
-            gain=float(rng.uniform(0.82, 1.2)),
-            gamma=float(rng.uniform(0.75, 1.3)),
-            black=float(rng.uniform(0.0, 0.12)),
-            decay=float(rng.uniform(90, 220)),
-        )
 
 
 class LesionMasks:
@@ -76,8 +46,8 @@ def render(
     retina: Retina, lesions: Lesions, device: Device, depth: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Masks]:
     """Voxels, shape (bscan, depth, width), and a lesion mask of the same shape for each disease."""
-    step = DEPTH_UM / depth
-    light = layered(retina, device, depth, step)
+    step = device.depth_um / depth
+    light = layered(retina, depth, step)
     masks = LesionMasks(light.shape)
     for blob in lesions.blobs:
         _add_blob(light, retina, blob, step, masks.of(blob.disease))
@@ -88,7 +58,7 @@ def render(
     return voxels, masks.as_bscans()
 
 
-def layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
+def layered(retina: Retina, depth: int, step: float) -> Voxels:
     """Layers as steps of light at their boundaries, summed down each A-scan; shape (depth, bscan, width)."""
     light = np.zeros((depth + 1, *retina.shape), np.float32)
     rows, columns = np.indices(retina.shape, sparse=True)
@@ -111,8 +81,8 @@ def layered(retina: Retina, device: Device, depth: int, step: float) -> Voxels:
         previous = value
     for name, thickness in (
         ("choriocapillaris", 16.0),
-        ("choroid", device.decay),
-        ("sclera", 2 * device.decay),
+        ("choroid", retina.choroid),
+        ("sclera", SCLERA_UM),
     ):
         value = retina.reflectivity[name] * retina.shade
         add_step(top, value - previous)
@@ -200,6 +170,7 @@ def acquire(
     gain = (device.gain * bscan_gain[:, None] * (1 - vignette)).astype(np.float32)
     # A table is quicker than four million powers, and 4096 levels are finer than 8 bits.
     tone = (255 * (np.arange(4097) / 4096) ** device.gamma + 0.5).astype(np.uint8)
+    roll_off = 1 - device.roll_off * (np.arange(depth, dtype=np.float32) / depth) ** 2
     voxels = np.empty((bscans, depth, width), np.uint8)
     for start in range(0, depth, SLAB):  # slabs that stay in the processor's cache
         stop = min(start + SLAB, depth)
@@ -210,9 +181,11 @@ def acquire(
         noise = rng.standard_normal(slab.shape, dtype=np.float32)
         noise[:, :, 1:] += 0.6 * noise[:, :, :-1]  # speckle grains are wider than an A-scan
         noise *= device.noise_floor + device.speckle * slab
+        if device.roll_off:
+            slab *= roll_off[start:stop, None, None]
         slab += noise
         slab *= gain
-        slab -= device.black * 0.5
+        slab += np.float32(device.haze - device.black * 0.5)
         np.clip(slab, 0, 1, out=slab)
         slab *= 4096
         voxels[:, start:stop] = tone[slab.astype(np.uint16)].transpose(1, 0, 2)

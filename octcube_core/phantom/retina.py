@@ -1,4 +1,4 @@
-"""The healthy retina: layer thicknesses, reflectivities and vessels over the scanned field.
+"""The retina of one eye: layer thicknesses, reflectivities and vessels over the scanned field.
 
 Everything lives on the A-scan grid (bscan, width). Positions are in millimetres from the fovea, depths and
 thicknesses in micrometres. Thicknesses follow the usual OCT anatomy of the macula: a pit without inner layers,
@@ -9,22 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.interpolate import make_interp_spline
 
-from octcube_core.phantom.vessels import FIELD_MM, draw_vessels
+from octcube_core.phantom.alignment import SCAN_MM, Alignment
+from octcube_core.phantom.anatomy import Anatomy
+from octcube_core.phantom.fields import Field, Map
+from octcube_core.phantom.vessels import CANVAS_MM, draw_vessels
 
-Map = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
-
-SCAN_MM = 6.0
-DEPTH_UM = 1920.0
-STILL_MOMENTS = 60  # B-scans of the default raster, whose motion takes so many random numbers
 
 # From the vitreous down to Bruch's membrane. The layers that are empty in health hold what diseases add.
 LAYERS = (
@@ -70,20 +65,6 @@ REFLECTIVITY = {
 VITREOUS = 0.05
 
 
-@lru_cache(maxsize=64)
-def _spline_basis(samples: int, knots: int) -> NDArray[np.float64]:
-    """Cubic interpolation from knots + 1 values to samples, as a matrix."""
-    spline = make_interp_spline(np.arange(knots + 1), np.eye(knots + 1), k=3)
-    return np.asarray(spline(np.linspace(0, knots, samples)))
-
-
-def smooth_field(rng: np.random.Generator, shape: tuple[int, int], knots: tuple[int, int]) -> Map:
-    """Random field of zero mean and unit spread with about ``knots`` (at least 3) bumps along each axis."""
-    coarse = rng.standard_normal((knots[0] + 1, knots[1] + 1))
-    values = _spline_basis(shape[0], knots[0]) @ coarse @ _spline_basis(shape[1], knots[1]).T
-    return np.asarray((values - values.mean()) / (values.std() + 1e-6), np.float32)
-
-
 @dataclass(eq=False)
 class Retina:
     """One eye's layers over the A-scan grid; diseases change it in place before it is rendered.
@@ -96,18 +77,25 @@ class Retina:
         Sign of ``x`` towards the optic disc (+1 in a right eye).
     thickness, reflectivity : dict of layer name to array, shape (bscan, width)
     bruch : array, depth of Bruch's membrane in micrometres
+    choroid : array, thickness of the choroid in micrometres
     vessels : array in 0..1, retinal vessel lumen seen en face
+    vessel_canvas : array in 0..1, the same over a square of 10.5 mm around the scan
+    pigment, choroidal_vessels : fields that the fundus images share with the OCT
     shade : array, the factor on all light from below the inner retina
     """
 
     x: Map
     z: Map
     nasal: int
+    anatomy: Anatomy
     thickness: dict[str, Map]
     reflectivity: dict[str, Map]
     bruch: Map
+    choroid: Map
     vessels: Map
     vessel_canvas: Map
+    pigment: Field
+    choroidal_vessels: Field
     fovea_mm: tuple[float, float]
     shade: Map
     bands: list[tuple[Map, Map, Map]] = field(default_factory=list)
@@ -128,6 +116,14 @@ class Retina:
         """Millimetres of every A-scan from a point."""
         return np.asarray(np.hypot(self.x - x, self.z - z))
 
+    def on(self, values: Field) -> Map:
+        """A field at the A-scans of this grid."""
+        return values.at(self.z[:, 0], self.x.mean(axis=0))
+
+    def field(self, rng: np.random.Generator, grain_mm: float | tuple[float, float]) -> Map:
+        """A new random field of this eye, at the A-scans of this grid."""
+        return self.on(Field.sample(rng, grain_mm))
+
     def scale_layers(self, names: Sequence[str], factor: Map | float) -> None:
         """Multiply the thickness of layers."""
         for name in names:
@@ -139,51 +135,75 @@ class Retina:
 
 
 def healthy_retina(
-    rng: np.random.Generator, shape: tuple[int, int], laterality: str, *, still: bool = False
+    anatomy: Anatomy,
+    tissue: np.random.Generator,
+    alignment: Alignment,
+    shape: tuple[int, int],
+    laterality: str,
 ) -> Retina:
-    """Sample a healthy eye on a (bscans, width) grid over a 6 x 6 mm field.
+    """A healthy eye on a (bscans, width) grid over a field of 6 x 6 mm.
 
-    It moves from B-scan to B-scan; ``still`` gives the eye that moved under the default raster at rest, on any grid.
+    Parameters
+    ----------
+    anatomy : its measures
+    tissue : numpy Generator
+        Of what the measures leave open: the course of the vessels, the layers' unevenness.
+    alignment : how the eye lies under the device
+    shape : (bscans, width)
+    laterality : 'OD' or 'OS'
     """
     nasal = 1 if laterality == "OD" else -1
-    fovea = (float(rng.normal(0, 0.22)), float(rng.normal(0, 0.22)))
-    moments = STILL_MOMENTS if still else shape[0]
-    lateral_motion = 0.012 * rng.standard_normal((moments, 1))
-    if still:
-        lateral_motion = np.zeros((shape[0], 1))
-    x0 = (np.arange(shape[1]) + 0.5) / shape[1] * SCAN_MM - SCAN_MM / 2
-    z0 = (np.arange(shape[0]) + 0.5) / shape[0] * SCAN_MM - SCAN_MM / 2
-    x = (x0[None, :] + lateral_motion - fovea[0]).astype(np.float32)
-    z = np.broadcast_to((z0[:, None] - fovea[1]).astype(np.float32), shape)
-    canvas = draw_vessels(rng, nasal, fovea)
-    rows = (z + fovea[1] + FIELD_MM / 2) / FIELD_MM * canvas.shape[0] - 0.5
-    columns = (x + fovea[0] + FIELD_MM / 2) / FIELD_MM * canvas.shape[1] - 0.5
+    fovea = alignment.fovea_mm
+    x0, z0 = (
+        ((np.arange(size) + 0.5) / size - 0.5) * SCAN_MM - centre
+        for size, centre in zip(shape[::-1], fovea, strict=True)
+    )
+    x = (x0[None, :] + alignment.lateral_motion_mm(shape[0])[:, None]).astype(np.float32)
+    z = np.broadcast_to(z0[:, None].astype(np.float32), shape)
+    grid = z0.astype(np.float32), x0.astype(np.float32)
+    vessel_stream, thickness_stream, texture_stream, bow_stream = tissue.spawn(4)
+    canvas = draw_vessels(vessel_stream, anatomy, nasal, fovea)
+    rows, columns = (
+        (mm + middle + CANVAS_MM / 2) / CANVAS_MM * len(canvas) - 0.5
+        for mm, middle in ((z, fovea[1]), (x, fovea[0]))
+    )
     vessels = ndimage.map_coordinates(canvas, np.stack([rows, columns]), order=1).astype(np.float32)
-    retina = Retina(
+    pigment, choroidal, choroid_depth = (
+        Field.sample(texture_stream, grain) for grain in (0.9, (0.65, 0.3), 1.8)
+    )
+    density = 1 - 0.22 * np.tanh(pigment.at(*grid))
+    thickness = _thicknesses(thickness_stream, anatomy, x, z, nasal, grid)
+    thickness["rnfl"] = thickness["rnfl"] + 22 * vessels
+    choroid = anatomy.choroid * (1 + 0.14 * choroid_depth.at(*grid) - 0.02 * x * nasal)
+    return Retina(
         x=x,
         z=z,
         nasal=nasal,
-        thickness=_thicknesses(rng, x, z, nasal),
-        reflectivity=_reflectivities(rng, shape),
-        bruch=_bruch(rng, x, z, moments, still),
+        anatomy=anatomy,
+        thickness=thickness,
+        reflectivity=_reflectivities(texture_stream, shape, grid, choroidal.at(*grid), density),
+        bruch=_bruch(bow_stream, anatomy, alignment, x, z, grid),
+        choroid=np.clip(choroid, 50, 330).astype(np.float32),
         vessels=vessels,
         vessel_canvas=canvas,
+        pigment=pigment,
+        choroidal_vessels=choroidal,
         fovea_mm=fovea,
-        shade=1 - float(rng.uniform(0.35, 0.6)) * vessels,
+        shade=1 - float(texture_stream.uniform(0.55, 0.75)) * vessels,
     )
-    retina.thickness["rnfl"] = retina.thickness["rnfl"] + 22 * vessels
-    return retina
 
 
-def _thicknesses(rng: np.random.Generator, x: Map, z: Map, nasal: int) -> dict[str, Map]:
-    radius = np.hypot(x, z) / rng.uniform(0.85, 1.2)
-    pit = np.exp(-((radius / 0.38) ** 2))
-    ring = np.exp(-(((radius - 1.05) / 0.85) ** 2)) * (1 - pit)
+Grid = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def _thicknesses(
+    rng: np.random.Generator, anatomy: Anatomy, x: Map, z: Map, nasal: int, grid: Grid
+) -> dict[str, Map]:
+    radius = np.hypot(x, z)
+    pit = np.exp(-((radius / anatomy.pit_width) ** 2))
+    ring = anatomy.ring_height * np.exp(-(((radius - anatomy.ring_radius) / 0.85) ** 2)) * (1 - pit)
     towards_disc = np.clip((x * nasal + 3.2) / 6.4, 0, 1)
     arcuate = np.exp(-(((np.abs(z) - 1.9) / 1.0) ** 2))
-    # Each person's layers differ by more than most diseases change their mean.
-    vary = {name: float(rng.normal(1, 0.08)) for name in LAYERS}
-    whole = float(rng.normal(1, 0.07))
     zero = np.zeros_like(x)
     base = {
         "rnfl": (8 + 46 * towards_disc**1.5 * (0.45 + 0.55 * arcuate) + 12 * arcuate) * (1 - pit),
@@ -198,48 +218,43 @@ def _thicknesses(rng: np.random.Generator, x: Map, z: Map, nasal: int) -> dict[s
         "outer_segments": 19 + 13 * pit,
         "rpe": 21 + zero,
     }
-    thickness = {}
-    for name in LAYERS:
-        if name not in base:
-            thickness[name] = zero.copy()
-            continue
-        ripple = 1 + 0.05 * smooth_field(rng, (x.shape[0], x.shape[1]), (4, 4))
-        thickness[name] = np.maximum(base[name] * vary[name] * whole * ripple, 0).astype(np.float32)
+    thickness = {name: zero.copy() for name in LAYERS}
+    for name, values in base.items():
+        # Each person's layers differ by more than most diseases change their mean.
+        usual = anatomy.retina * float(getattr(anatomy, name))
+        ripple = 1 + 0.05 * Field.sample(rng, 1.5).at(*grid)
+        thickness[name] = np.maximum(values * usual * ripple, 0).astype(np.float32)
     return thickness
 
 
-def _reflectivities(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Map]:
+def _reflectivities(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    grid: Grid,
+    choroidal: Map,
+    density: Map,
+) -> dict[str, Map]:
+    """``choroidal``: the pattern of the choroid's vessels; ``density``: what the pigment lets through."""
     maps: dict[str, Map] = {}
     for name, value in REFLECTIVITY.items():
         level = value * float(rng.normal(1, 0.07))
         maps[name] = np.full(shape, level, np.float32)
-    for name, knots, depth in (
-        ("choriocapillaris", (16, 40), 0.18),
-        ("choroid", (9, 22), 0.30),
-        ("sclera", (4, 8), 0.2),
+    for name, texture, depth in (
+        ("choriocapillaris", Field.sample(rng, (0.37, 0.15)).at(*grid), 0.18),
+        ("choroid", choroidal, 0.30),
+        ("sclera", Field.sample(rng, (1.5, 0.75)).at(*grid), 0.2),
     ):
-        texture = smooth_field(rng, shape, knots)
-        maps[name] = maps[name] * (1 + depth * np.tanh(texture))
+        maps[name] = (maps[name] * (1 + depth * np.tanh(texture)) * density).astype(np.float32)
     for name in ("rnfl", "gcl", "ipl", "inl", "opl", "onl"):
-        maps[name] = maps[name] * (1 + 0.06 * smooth_field(rng, shape, (8, 12)))
+        maps[name] = maps[name] * (1 + 0.06 * Field.sample(rng, (0.75, 0.5)).at(*grid))
     return maps
 
 
-def _bruch(rng: np.random.Generator, x: Map, z: Map, moments: int, still: bool) -> Map:
-    shape = (x.shape[0], x.shape[1])
-    curvature = rng.uniform(
-        2, 16
-    )  # micrometres of depth per mm^2: the eye's wall seen through a flat scan
-    tilt = rng.normal(0, [38, 22])
-    bow = (
-        -curvature * (x**2 + z**2)
-        + tilt[0] * x
-        + tilt[1] * z
-        + 7 * smooth_field(rng, shape, (3, 3))
-    )
-    # The device tracks the eye, so axial motion between B-scans is slow and small.
-    motion = ndimage.gaussian_filter1d(rng.normal(0, 12, moments), 1.5, mode="nearest")
-    if still:
-        motion = np.zeros(1)
-    depth = float(rng.uniform(0.50, 0.72)) * DEPTH_UM + bow - bow.mean() + motion[:, None]
-    return np.asarray(depth, np.float32)
+def _bruch(
+    rng: np.random.Generator, anatomy: Anatomy, alignment: Alignment, x: Map, z: Map, grid: Grid
+) -> Map:
+    """The eye's wall as a flat scan shows it, and as the device's position tilts and shifts it."""
+    bow = -anatomy.curvature * (x**2 + z**2) + 7 * Field.sample(rng, 2.0).at(*grid)
+    bow = bow + alignment.tilt[0] * x + alignment.tilt[1] * z
+    motion = alignment.axial_motion_um(x.shape[0])
+    return np.asarray(alignment.depth_um + bow - bow.mean() + motion[:, None], np.float32)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import InputError
 from octcube_core.exam import BScanLocations, ScanPattern, Spacing
-from octcube_core.phantom.retina import SCAN_MM
-from octcube_core.phantom.vessels import FIELD_MM
+from octcube_core.phantom.alignment import SCAN_MM
+from octcube_core.phantom.camera import Camera
 
 CIRCLE_RADIUS_MM = 1.7  # the usual circle scan is 3.4 mm across
 
@@ -41,12 +41,9 @@ class Scan:
     between_bscans_mm: Spacing
     along_bscan_mm: float
 
-    def on_fundus(self, size: int) -> BScanLocations:
-        """The lines on a fundus image of ``size`` x ``size`` pixels over 9 x 9 mm.
-
-        A straight line is given by its first and last A-scan, the circle by every one.
-        """
-        pixels = (self.positions[..., ::-1] + FIELD_MM / 2) / FIELD_MM * size - 0.5
+    def on_fundus(self, camera: Camera) -> BScanLocations:
+        """The lines on a fundus image; straight ones by their first and last A-scan, the circle by every one."""
+        pixels = camera.pixels(self.positions)
         points = slice(None) if self.pattern == "circle" else [0, -1]
         return BScanLocations(tuple(line[points] for line in pixels), image=0)
 

@@ -10,6 +10,8 @@ import pytest
 
 from octcube_core.errors import InputError
 from octcube_core.phantom import DISEASES, make_exam
+from octcube_core.phantom.alignment import Alignment
+from octcube_core.phantom.anatomy import Anatomy
 from octcube_core.phantom.diseases import DISEASE_MODELS
 from octcube_core.phantom.lesions import Lesions
 from octcube_core.phantom.retina import healthy_retina
@@ -94,7 +96,9 @@ def test_a_disease_changes_the_eye_where_its_mask_says(disease, seed):
 
 def test_lesions_stay_in_their_layer_when_another_disease_moves_it():
     rng = np.random.default_rng(4)
-    retina, lesions = healthy_retina(rng, (20, 64), "OD"), Lesions()
+    alignment = Alignment.sample(rng, 1920.0, still=True)
+    retina = healthy_retina(Anatomy.sample(rng), rng, alignment, (20, 64), "OD")
+    lesions = Lesions()
     DISEASE_MODELS["DME"](retina, lesions, rng)
     before = retina.top("inl")
     DISEASE_MODELS["CRAO/CRVO"](retina, lesions, rng)
@@ -139,7 +143,7 @@ def test_brightness_and_mean_profile_do_not_give_the_diseases_away():
     from sklearn.preprocessing import StandardScaler
 
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(_trivial_features, range(800), chunksize=20))
+        rows = list(pool.map(_trivial_features, range(500), chunksize=20))
     features = np.array([row[0] for row in rows])
     labels = np.array([row[1] for row in rows])
     best = 0.0
@@ -149,8 +153,8 @@ def test_brightness_and_mean_profile_do_not_give_the_diseases_away():
             model = make_pipeline(
                 StandardScaler(), linear_model.LogisticRegression(C=strength, max_iter=2000)
             )
-            model.fit(features[:400], labels[:400, disease])
-            scores = model.decision_function(features[400:])
-            aurocs.append(roc_auc_score(labels[400:, disease], scores))
+            model.fit(features[:250], labels[:250, disease])
+            scores = model.decision_function(features[250:])
+            aurocs.append(roc_auc_score(labels[250:, disease], scores))
         best = max(best, float(np.mean(aurocs)))
-    assert best <= 0.80
+    assert best <= 0.70

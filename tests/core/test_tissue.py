@@ -21,7 +21,7 @@ SHAPE = (60, 256, 256)
 
 @pytest.fixture(scope="module")
 def eye() -> SyntheticExam:
-    return make_exam((0x7155, 1), diseases=["DME", "PVD"])
+    return make_exam((0x7155, 2), diseases=["DME", "PVD"])
 
 
 @pytest.fixture(scope="module")
