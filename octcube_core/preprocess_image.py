@@ -48,12 +48,7 @@ def prepare_image(image: EnFaceImage, architecture: Architecture) -> tuple[torch
     from PIL import Image
 
     _, height, width = architecture.input_shape
-    rows, columns = image.shape
-    # As torchvision: the covering side exactly, the longer one rounded down.
-    if height * columns >= width * rows:
-        scaled = height, max(width, height * columns // rows)
-    else:
-        scaled = max(height, width * rows // columns), width
+    scaled = covering_size(image.shape, (height, width))
     grid = PatchGrid(image.shape, scaled, (height, width), architecture.cube[1:])
     picture = Image.fromarray(_eight_bit_rgb(image.pixels))
     picture = picture.resize(scaled[::-1], Image.Resampling.BICUBIC)
@@ -61,6 +56,15 @@ def prepare_image(image: EnFaceImage, architecture: Architecture) -> tuple[torch
     picture = picture.crop((left, top, left + width, top + height))
     values = (np.asarray(picture, np.float32) / np.float32(255) - MEAN) / STANDARD_DEVIATION
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None], grid
+
+
+def covering_size(shape: tuple[int, int], input_shape: tuple[int, int]) -> tuple[int, int]:
+    """The size at which an image just covers a model's input, both (height, width)."""
+    (rows, columns), (height, width) = shape, input_shape
+    # As torchvision: the covering side exactly, the longer one rounded down.
+    if height * columns >= width * rows:
+        return height, max(width, height * columns // rows)
+    return max(height, width * rows // columns), width
 
 
 def _eight_bit_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
