@@ -18,13 +18,14 @@ from octcube_core.fast_mode import in_fast_mode
 from octcube_core.model_warnings import model_warnings
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
-from octcube_core.models.heads import disease_probabilities
+from octcube_core.models.heads import label_probabilities, target_values
 from octcube_core.objectives import (
     Objective,
     Tower,
     aligned_objectives,
-    disease_objectives,
     exam_towers,
+    head_objectives,
+    joint_outputs,
 )
 from octcube_core.progress import Clock, OnProgress, Progress
 from octcube_core.results import Analysis, DiseaseScore, EnFaceSaliency, Measurement
@@ -65,8 +66,9 @@ def analyze(
     Returns
     -------
     Analysis
-        Scores and maps of a classifier; similarities, regression values and the maps of both from an aligned model;
-        from a bare encoder the embedding alone. The same exam, model and device (Apple GPUs aside) give the same bits.
+        Scores, regression values and maps of a model with a head for them, and similarities with theirs of an aligned
+        model; from a bare encoder the embedding alone. The same exam, model and device (Apple GPUs aside) give the
+        same bits.
 
     Raises
     ------
@@ -203,7 +205,9 @@ def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> C
         tokens = tower.encoder.trunk(
             volume, lambda _done, _total: progress.block(), keep=keep, weight=weight
         )
-    return CachedTail(tower.encoder, tower.project, tokens, _shape(tower.grid), layer, sample)
+    grid = _shape(tower.grid)
+    layers = grid[0] if tower.by_layer else None
+    return CachedTail(tower.encoder, tower.project, tokens, grid, layer, sample, layers)
 
 
 def _device(model: Model) -> torch.device:
@@ -219,17 +223,35 @@ def _read_out(model: Model, tails: dict[str, CachedTail]) -> _Found:
             )
         raise InputError("The model's results are not finite in this precision; run it in fp32.")
     if isinstance(model, COEPModel):
-        measurements, objectives = aligned_objectives(model, outputs)
-        return _Found(objectives, measurements=tuple(measurements))
-    if model.card.kind != "classifier":
+        similarities, objectives = aligned_objectives(model, outputs)
+        if model.regression is None:
+            return _Found(objectives, measurements=tuple(similarities))
+        return _said(model.card, joint_outputs(model, outputs), objectives, similarities)
+    if not model.card.outputs:
         return _Found()
-    probabilities: NDArray[np.float32] = disease_probabilities(
-        outputs["OCT"][0].float().cpu(), model.card.temperature
-    ).numpy()
+    (modality,) = outputs
+    return _said(model.card, outputs[modality], head_objectives(model.card, modality))
+
+
+def _said(
+    card: ModelCard,
+    outputs: torch.Tensor,
+    objectives: Sequence[Objective],
+    similarities: Sequence[Measurement] = (),
+) -> _Found:
+    """What a head's outputs (1, n) say, as probabilities and in units."""
+    outputs = outputs.detach().float().cpu()
+    probabilities: NDArray[np.float32] = label_probabilities(outputs, card)[0].numpy()
+    values = zip(card.targets, target_values(outputs, card)[0].tolist(), strict=True)
+    measured = (
+        Measurement(each.name, each.abbreviation, value, each.unit) for each, value in values
+    )
+    several = bool(card.labels) and not card.exclusive
     return _Found(
-        disease_objectives(model.card),
-        _scores(probabilities, model.card),
-        normal_probability(probabilities),
+        objectives,
+        _scores(probabilities, card),
+        normal_probability(probabilities) if several else None,
+        (*similarities, *measured),
     )
 
 
@@ -243,8 +265,8 @@ def _scores(probabilities: NDArray[np.float32], card: ModelCard) -> tuple[Diseas
 
 
 def _embeddings(model: Model, tails: dict[str, CachedTail]) -> dict[str, NDArray[np.float32]]:
-    """By modality: the mean over tokens of a classifier, the outputs of every other model."""
-    if model.card.kind == "classifier":
+    """By modality: the mean over tokens of an encoder with a head, the outputs of every other model."""
+    if model.card.kind in ("classifier", "regression"):
         return {modality: tail.pooled for modality, tail in tails.items()}
     return {
         modality: tail.outputs.detach().float().cpu().numpy()[0] for modality, tail in tails.items()
@@ -277,9 +299,9 @@ def _volume_maps(
     for tower in towers:
         if isinstance(tower.grid, TokenGrid):
             return tower.grid, maps[tower.modality]
-    # An encoder of images saw nothing of the volume: no map, on a grid of one token.
-    shape = exam.volume.shape
-    empty = np.zeros((0, 1, 1, 1), np.float32), np.zeros(0, np.float32)
+    # A model of images saw nothing of the volume: empty maps, on a grid of one token.
+    shape, ((_, peaks),) = exam.volume.shape, maps.values()
+    empty = np.zeros((len(peaks), 1, 1, 1), np.float32), np.zeros_like(peaks)
     return TokenGrid(shape, shape, shape), empty
 
 

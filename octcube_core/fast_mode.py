@@ -32,12 +32,14 @@ def _sampled(tower: Tower) -> Tower:
 
 
 def _has_background(tower: Tower) -> bool:
-    return isinstance(tower.grid, TokenGrid) and tower.grid.shape[0] > 1
+    return isinstance(tower.grid, TokenGrid) and tower.grid.shape[0] > 1 and not tower.by_layer
 
 
 def _reason(towers: Sequence[Tower]) -> str:
     if not any(isinstance(tower.grid, TokenGrid) for tower in towers):
         return "the model looks at en-face images, which are tissue all over"
+    if any(tower.by_layer for tower in towers):
+        return "the model's head weighs whole layers of cubes"
     if not any(_has_background(tower) for tower in towers):
         return "a single B-scan is quick as a whole"
     return "no band of tissue stands out from the background of this volume"

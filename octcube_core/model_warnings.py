@@ -10,7 +10,7 @@ def model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
     """Sentences on what makes this exam other than what this model was made for."""
     card, warnings = model.card, []
     bscans, frames = exam.volume.shape[0], card.architecture.input_shape[0]
-    if card.kind != "enface":
+    if not card.architecture.planar:
         if bscans == 1:
             warnings.append(
                 "The exam has a single B-scan; the model sees it alone, without the volume around it."

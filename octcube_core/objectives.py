@@ -12,11 +12,12 @@ from octcube_core.errors import InputError
 from octcube_core.exam import Exam, Modality
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
-from octcube_core.models.octcube import OCTCubeClassifier, OCTCubeEncoder
+from octcube_core.models.mae import MaskedAutoencoder
+from octcube_core.models.octcube import FeatureEncoder, OCTCubeClassifier, OCTCubeEncoder
 from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.results import Measurement
-from octcube_core.saliency import Project, Target, disease_logit
+from octcube_core.saliency import Project, Target, output
 from octcube_core.tissue import TokenSample
 from octcube_core.token_grid import PatchGrid, TokenGrid
 
@@ -35,11 +36,13 @@ class Tower:
     modality : 'OCT' or that of an en-face image
     encoder : OCTCubeEncoder
     project : callable
-        From the mean over tokens to the tower's outputs: logits, or an embedding.
+        From the mean over tokens, or over those of each layer, to the tower's outputs: logits, or an embedding.
     volume : float32 tensor, shape (1, 1, frames, height, width) or (1, 3, height, width)
     grid : TokenGrid or PatchGrid
     sample : TokenSample, optional
         In fast mode, the tokens to run the encoder on; all by default.
+    by_layer : bool
+        Whether ``project`` takes the mean over each layer of cubes.
     """
 
     modality: str
@@ -48,6 +51,7 @@ class Tower:
     volume: torch.Tensor
     grid: TokenGrid | PatchGrid
     sample: TokenSample | None = None
+    by_layer: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,29 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
         If the exam lacks what the model needs.
     """
     card = model.card
-    if card.kind == "enface":
-        modality = next((name for name in ENFACE_PREFERENCE if exam.image(name) is not None), None)
+    if card.architecture.planar:
+        known = card.enface_modalities or ENFACE_PREFERENCE
+        had = [image.modality for image in exam.enface]
+        modality = next((name for name in known if name in had), None)
         if modality is None:
+            kind = " or ".join(card.enface_modalities) or "en-face"
             raise InputError(
-                f"{card.name} looks at en-face images, and this exam has none; choose a model for volumes."
+                f"{card.name} looks at {kind} images, and this exam has none; choose a model for volumes."
             )
         return [_image_tower(exam, model, modality)]
     if isinstance(model, COEPModel):
         volume, grid = prepare(exam, card)
         tower = model.oct_tower
         towers = [Tower("OCT", tower.encoder, tower.project, volume, grid)]
-        known = [name for name in model.modalities if name in exam.modalities]
-        return towers + [_image_tower(exam, model, name) for name in known]
-    project = model.head if isinstance(model, OCTCubeClassifier) else model.encoder.features
+        given = [name for name in model.modalities if name in exam.modalities]
+        return towers + [_image_tower(exam, model, name) for name in given]
     volume, grid = prepare(exam, card)
-    return [Tower("OCT", model.encoder, project, volume, grid)]
+    by_layer = isinstance(model, OCTCubeClassifier) and model.head.takes_layers
+    return [Tower("OCT", model.encoder, _projection(model), volume, grid, by_layer=by_layer)]
+
+
+def _projection(model: OCTCubeClassifier | FeatureEncoder | MaskedAutoencoder) -> Project:
+    return model.head if isinstance(model, OCTCubeClassifier) else model.encoder.features
 
 
 def _image_tower(exam: Exam, model: Model, modality: str) -> Tower:
@@ -93,27 +104,35 @@ def _image_tower(exam: Exam, model: Model, modality: str) -> Tower:
         return Tower(
             modality, tower.encoder, lambda pooled: tower.project(pooled, number), pixels, grid
         )
-    assert not isinstance(model, OCTCubeClassifier)
     pixels, grid = prepare_image(image, model.encoder.architecture)
-    return Tower(modality, model.encoder, model.encoder.features, pixels, grid)
+    return Tower(modality, model.encoder, _projection(model), pixels, grid)
 
 
-def disease_objectives(card: ModelCard) -> list[Objective]:
-    """An objective for every disease that a classifier scores."""
+def head_objectives(card: ModelCard, modality: str) -> list[Objective]:
+    """An objective for every label and target of a model with a single encoder: its output."""
     return [
-        Objective(label.abbreviation, {"OCT": disease_logit(number)})
+        Objective(name, {modality: output(number)}) for name, number in _explained_outputs(card)
+    ]
+
+
+def _explained_outputs(card: ModelCard) -> list[tuple[str, int]]:
+    """Labels, then targets, and the output that explains each: of a pair of logits, that of presence."""
+    labels = [
+        (label.abbreviation, number if card.exclusive else 2 * number + 1)
         for number, label in enumerate(card.labels)
     ]
+    targets = enumerate(card.targets, start=card.logits)
+    return labels + [(target.abbreviation, number) for number, target in targets]
 
 
 def aligned_objectives(
     model: COEPModel, outputs: Outputs
 ) -> tuple[list[Measurement], list[Objective]]:
-    """Similarity of the volume to each en-face image, and every regression value, each with its objective.
+    """Similarity of the volume to each en-face image, and the objectives of labels, similarities and targets.
 
-    ``outputs`` are the embeddings by modality; a missing modality is a zero vector to the regression.
+    ``outputs`` are the embeddings by modality; a missing modality is a zero vector to the head on all of them.
     """
-    measurements, objectives = [], []
+    measurements, similarities = [], []
     for modality in model.modalities:
         if modality not in outputs:
             continue
@@ -121,21 +140,13 @@ def aligned_objectives(
         pair = {"OCT": outputs[modality], modality: outputs["OCT"]}
         value = float((outputs["OCT"] * outputs[modality]).sum())
         measurements.append(Measurement(f"Similarity of OCT and {modality}", name, value))
-        objectives.append(Objective(name, {this: _dot(other) for this, other in pair.items()}))
-    if model.regression is None:
-        return measurements, objectives
-    values = _predicted(model, outputs)
-    for number, target in enumerate(model.card.targets):
-        measurements.append(
-            Measurement(target.name, target.abbreviation, float(values[0, number]), target.unit)
-        )
-        objectives.append(
-            Objective(
-                target.abbreviation,
-                {this: _value(model, outputs, this, number) for this in outputs},
-            )
-        )
-    return measurements, objectives
+        similarities.append(Objective(name, {this: _dot(other) for this, other in pair.items()}))
+    of_head = [
+        Objective(name, {this: _value(model, outputs, this, number) for this in outputs})
+        for name, number in _explained_outputs(model.card)
+    ]
+    labels = len(model.card.labels)
+    return measurements, of_head[:labels] + similarities + of_head[labels:]
 
 
 def _dot(other: torch.Tensor) -> Target:
@@ -143,8 +154,10 @@ def _dot(other: torch.Tensor) -> Target:
 
 
 def _value(model: COEPModel, outputs: Outputs, modality: str, number: int) -> Target:
-    return lambda own: _predicted(model, {**outputs, modality: own})[0, number]
+    return lambda own: joint_outputs(model, {**outputs, modality: own})[0, number]
 
 
-def _predicted(model: COEPModel, outputs: Outputs) -> torch.Tensor:
-    return model.predict(outputs["OCT"], *(outputs.get(name) for name in model.modalities)).float()
+def joint_outputs(model: COEPModel, outputs: Outputs) -> torch.Tensor:
+    """Outputs (1, n) of an aligned model's head on the embeddings by modality."""
+    given = (outputs.get(name) for name in model.modalities)
+    return model.head_outputs(outputs["OCT"], *given).float()

@@ -21,7 +21,9 @@ from octcube_core.errors import InputError
 from octcube_core.models.octcube import OCTCubeEncoder
 from octcube_core.tissue import TokenSample
 
-Project = Callable[[torch.Tensor], torch.Tensor]  # pooled tokens (1, dim) -> outputs (1, n)
+Project = Callable[
+    [torch.Tensor], torch.Tensor
+]  # pooled tokens (1, dim), or by layer -> outputs (1, n)
 Target = Callable[[torch.Tensor], torch.Tensor]  # outputs (1, n) -> the scalar to explain
 
 # fp16 rounds the gradient of a mean over thousands of tokens to zero; a power of two changes no other digit.
@@ -45,6 +47,8 @@ class CachedTail:
         (z, y, x) of a volume or (rows, columns) of an image; the shape of every map.
     layer : 'norm1' or 'norm2'
         Before the last block's attention, or after it (cheaper, as no gradient crosses the attention).
+    layers : int, optional
+        Have ``project`` take the mean over each of so many layers of cubes, (1, layers, dim).
     sample : TokenSample, optional
         What ``tokens`` are a sample of, if they are one, and ``trunk`` was told the weights of. Each of them is then
         weighed as the many tokens that it stands for, by every method; maps are zero outside of tissue.
@@ -64,6 +68,7 @@ class CachedTail:
         grid: Sequence[int],
         layer: str,
         sample: TokenSample | None = None,
+        layers: int | None = None,
     ) -> None:
         self._grid = tuple(grid)
         self._sample = sample
@@ -79,13 +84,12 @@ class CachedTail:
         with torch.enable_grad():
             if layer == "norm1":
                 mixed = encoder.mix(self._activation, weight)
-                pooled = encoder.pool(tokens + mixed, weight)
+                pooled = encoder.pool(tokens + mixed, weight, layers)
             else:
-                pooled = encoder.last_block.mean_after_norm(
-                    attended, self._activation, encoder.architecture.final_residual, weight
-                )
+                pooled = encoder.pool_norm(attended, self._activation, weight, layers)
             self.outputs = project(pooled)
-        self.pooled: NDArray[np.float32] = pooled.detach().float().cpu().numpy()[0]
+        mean = pooled if layers is None else pooled.mean(dim=1)
+        self.pooled: NDArray[np.float32] = mean.detach().float().cpu().numpy()[0]
         self._activation_array: NDArray[np.float32] | None = None
         self._without_target: dict[str, NDArray[np.float32]] = {}
 
@@ -164,7 +168,12 @@ def _weighting(method: str) -> Any:
 
 def disease_logit(disease: int) -> Target:
     """Target that explains why a disease is scored as present: its second logit."""
-    return lambda logits: logits[0, 2 * disease + 1]
+    return output(2 * disease + 1)
+
+
+def output(number: int) -> Target:
+    """Target that is one of the outputs."""
+    return lambda outputs: outputs[0, number]
 
 
 def saliency_maps(

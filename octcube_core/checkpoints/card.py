@@ -38,11 +38,16 @@ class Label:
 
 @dataclass(frozen=True)
 class Target:
-    """A quantity that the model predicts by regression; an empty unit is an unknown one."""
+    """A quantity that the model predicts by regression; an empty unit is an unknown one.
+
+    ``mean`` and ``scale`` bring the network's output into the unit: value = mean + scale * output.
+    """
 
     name: str
     abbreviation: str
     unit: str = ""
+    mean: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,26 @@ class Decoder:
 
 
 @dataclass(frozen=True)
+class SliceHead:
+    """Dimensions of a head that is a small transformer over one feature vector per layer of cubes, after SLIViT.
+
+    ``head_dim`` is the width of one attention head, as ``embed_dim`` need not be a multiple of their number.
+    """
+
+    embed_dim: int = 256
+    depth: int = 5
+    num_heads: int = 20
+    head_dim: int = 64
+    mlp_dim: int = 512
+
+
+@dataclass(frozen=True)
 class Alignment:
     """The part of a COEP model beside its OCT tower: the en-face tower and the space they share.
 
     ``modalities`` are those of the en-face images. With more than one, the tower ends in a head for each.
-    ``regression_hidden`` is the width of the regression head's hidden layer, 0 without one.
+    ``regression_hidden`` is the width of the hidden layer of the head on all embeddings, which gives the card's labels
+    and targets; 0 without one.
     """
 
     enface: Architecture
@@ -126,7 +146,10 @@ class ModelCard:
 
     ``temperature`` divides the logits before the softmax (calibration; 1 leaves them as they are). ``saliency`` and
     ``saliency_layer`` are the method and the norm that explain this model unless others are asked for: those
-    measured to point best, or the convention.
+    measured to point best, or the convention. ``exclusive`` says that the labels are classes of which an exam has
+    one (one logit each), not diseases that may occur together (a pair of logits each). ``slice_head`` stands in the
+    place of mean pooling and a linear layer. ``enface_modalities`` are what a model of images was trained on, of which
+    it is given the first that an exam has; empty if unknown.
     """
 
     name: str
@@ -145,6 +168,9 @@ class ModelCard:
     synthetic: bool = False
     reported: tuple[ReportedFigure, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    exclusive: bool = False
+    slice_head: SliceHead | None = None
+    enface_modalities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for value, known, what in (
@@ -158,14 +184,30 @@ class ModelCard:
 
     @property
     def kind(self) -> str:
-        """What the weights are: 'mae', 'coep', 'classifier', 'enface' (an image encoder) or 'encoder'."""
+        """What the weights are.
+
+        'mae', 'coep', 'classifier' (one encoder and a head for labels, or for labels and targets), 'regression' (for
+        targets alone), 'enface' (an image encoder) or 'encoder'.
+        """
         if self.decoder is not None:
             return "mae"
         if self.alignment is not None:
             return "coep"
         if self.labels:
             return "classifier"
+        if self.targets:
+            return "regression"
         return "enface" if self.architecture.planar else "encoder"
+
+    @property
+    def logits(self) -> int:
+        """How many of a head's outputs are about labels; they come before those of the targets."""
+        return len(self.labels) * (1 if self.exclusive else 2)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a head for the labels and targets has."""
+        return self.logits + len(self.targets)
 
     @property
     def transformers(self) -> list[Architecture | Decoder]:

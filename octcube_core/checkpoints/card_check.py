@@ -9,7 +9,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
-    from octcube_core.checkpoints.card import Alignment, Architecture, Decoder, ModelCard
+    from octcube_core.checkpoints.card import (
+        Alignment,
+        Architecture,
+        Decoder,
+        ModelCard,
+        SliceHead,
+    )
 
 T = TypeVar("T")
 
@@ -89,8 +95,18 @@ def check_values(card: ModelCard) -> None:
     for label in card.labels:
         if not 0 <= label.threshold <= 1:
             raise ValueError(f"threshold is {label.threshold}, not between 0 and 1")
+    for target in card.targets:
+        if not target.scale > 0:
+            raise ValueError(f"scale is {target.scale}, not above 0")
     for group, rows in (("labels", card.labels), ("targets", card.targets)):
         _check_distinct([row.abbreviation for row in rows], f"abbreviations of {group}")
+    if card.exclusive and len(card.labels) < 2:
+        raise ValueError("exclusive is true, but there are not two labels")
+    if card.slice_head is not None:
+        _check_slice_head(card.slice_head)
+        if card.architecture.planar or card.kind not in ("classifier", "regression"):
+            raise ValueError("slice_head belongs to a model of volumes with labels or targets")
+    _check_distinct(card.enface_modalities, "enface_modalities")
     sources = card.notes.get("sources", [])
     if not isinstance(sources, list) or not all(isinstance(text, str) for text in sources):
         raise ValueError("notes.sources is no list of texts")
@@ -107,7 +123,12 @@ def _check_architecture(architecture: Architecture, place: str) -> None:
         raise ValueError(f"{place}.grid is not that of an image, of one layer")
 
 
-def _check_transformer(part: Architecture | Decoder, place: str) -> None:
+def _check_slice_head(head: SliceHead) -> None:
+    _check_transformer(head, "slice_head")
+    _check_range(head.head_dim, 1, MOST_FEATURES, "slice_head.head_dim")
+
+
+def _check_transformer(part: Architecture | Decoder | SliceHead, place: str) -> None:
     for name in ("embed_dim", "num_heads", "mlp_dim"):
         _check_range(getattr(part, name), 1, MOST_FEATURES, f"{place}.{name}")
     _check_range(part.depth, 1, MOST_BLOCKS, f"{place}.depth")

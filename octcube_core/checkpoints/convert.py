@@ -196,13 +196,21 @@ def _content(card: ModelCard, weights: Weights) -> dict[str, Any]:
 
 def _check_reference_can_run(card: ModelCard, source: str) -> None:
     """The reference's code fixes what our architecture leaves open: refuse what it would compute differently."""
+    if card.decoder is not None and card.architecture.planar:
+        raise CheckpointError(
+            f"{source} is a masked autoencoder of images, whose decoder no layout of the reference's code can hold."
+        )
     modalities = card.alignment.modalities if card.alignment is not None else ()
     if len(modalities) > 1 and modalities not in MODALITIES.values():
         raise CheckpointError(
             f"{source} has the en-face modalities {', '.join(modalities)}; the reference's code knows models of one "
             "modality, or of FAF and IR in this order."
         )
-    standard = card.kind == "enface"  # RETFound is a standard transformer
+    if card.slice_head is not None:
+        raise CheckpointError(
+            f"{source} ends in a transformer over slices, for which the reference's layout has no names."
+        )
+    standard = card.architecture.planar  # RETFound is a standard transformer
     for part in card.transformers:
         is_decoder = part is card.decoder
         heads = decoder_heads(part.embed_dim) if is_decoder else part.embed_dim // HEAD_DIM

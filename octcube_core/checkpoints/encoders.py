@@ -51,6 +51,36 @@ def volume_encoder(model: Model, input_shape: Triple | None = None) -> FeatureEn
     )
 
 
+def image_encoder(model: Model, size: tuple[int, int] | None = None) -> FeatureEncoder:
+    """The en-face encoder of a model, with its position table brought to the grid in use.
+
+    Parameters
+    ----------
+    model : a model with an encoder of images: RETFound, a masked autoencoder of images, or a COEP model
+        Not changed; the result has weights of its own.
+    size : (height, width) of the images, optional
+        By default the model's own.
+
+    Raises
+    ------
+    InputError
+        If the model has no encoder of images, or its patches do not divide the size.
+    """
+    encoder = model.enface_tower.encoder if isinstance(model, COEPModel) else model.encoder
+    architecture = encoder.architecture
+    if not architecture.planar:
+        raise InputError(f"{model.card.name} has no encoder of en-face images.")
+    channels, height, width = architecture.input_shape
+    grid = encoder.embedding.grid((channels, *(size or (height, width))))
+    spatial, _ = encoder.positions.tables(grid)
+    return _feature_encoder(
+        model.card,
+        dataclasses.replace(architecture, grid=grid, position_table=None),
+        encoder,
+        {"positions.spatial": spatial},
+    )
+
+
 def _feature_encoder(
     card: ModelCard,
     architecture: Architecture,

@@ -199,11 +199,11 @@ def _check_dimensions(card: ModelCard, tensors: dict[str, torch.Tensor], source:
     try:
         consistent = _depths(card) == {prefix: len(found) for prefix, found in blocks.items()}
         consistent &= all(part.embed_dim % part.num_heads == 0 for part in card.transformers)
-        consistent &= card.kind != "classifier" or (
-            card.architecture.outputs == 2 * len(card.labels)
+        consistent &= card.kind not in ("classifier", "regression") or (
+            card.architecture.outputs == card.outputs
         )
         consistent &= card.alignment is None or (
-            bool(card.alignment.regression_hidden) == bool(card.targets)
+            bool(card.alignment.regression_hidden) == bool(card.outputs)
         )
     except (TypeError, ZeroDivisionError):
         consistent = False
@@ -223,4 +223,6 @@ def _depths(card: ModelCard) -> dict[str, int]:
     depths = {"encoder.": card.architecture.depth}
     if card.decoder is not None:
         depths["decoder."] = card.decoder.depth
+    if card.slice_head is not None:
+        depths["head."] = card.slice_head.depth
     return depths

@@ -39,11 +39,12 @@ def reference_names(card: ModelCard) -> dict[str, str]:
     Names of position tables of images are those after ``split_image_tables``. COEP names come without the prefix
     ``module.``. An image encoder is named as RETFound names it, everything else as OCTCube does.
     """
-    if card.kind == "classifier":
-        return _encoder(card.architecture, "", "encoder.") | _modules({"head": "head.linear"})
-    if card.kind == "enface":
+    if card.kind in ("classifier", "regression", "enface") and card.architecture.planar:
         norm = layout_note(card).get("norm", "norm")
-        return _encoder(card.architecture, "", "encoder.", norm=norm, attention=_TIMM_ATTENTION)
+        names = _encoder(card.architecture, "", "encoder.", norm=norm, attention=_TIMM_ATTENTION)
+        return names | (_modules({"head": "head.linear"}) if card.outputs else {})
+    if card.kind in ("classifier", "regression"):
+        return _encoder(card.architecture, "", "encoder.") | _modules({"head": "head.linear"})
     names = _encoder(card.architecture, "", "encoder.")
     if card.kind == "mae":
         names |= _mae(card)

@@ -13,6 +13,7 @@ from octcube_core.errors import CheckpointError
 
 KINDS = {
     "classifier": "classifier",
+    "regression": "regression",
     "mae": "masked autoencoder of OCT volumes",
     "coep": "OCT and en-face images in one space (COEP)",
     "encoder": "encoder of OCT volumes",
@@ -88,12 +89,12 @@ def _released_facts(name: str, model: ReleasedModel, path: Path | None) -> dict[
 
 
 def _card_facts(name: str, path: Path, card: ModelCard) -> dict[str, Any]:
-    diseases = f" of {len(card.labels)} diseases" if card.labels else ""
+    labels = f" of {len(card.labels)} {'classes' if card.exclusive else 'diseases'}"
     return {
         "name": name,
         "title": card.name,
         "version": card.version,
-        "does": KINDS[card.kind] + diseases,
+        "does": KINDS[card.kind] + (labels if card.labels else ""),
         "kind": card.kind,
         "repository": None,
         "file": path.name,
@@ -133,9 +134,10 @@ def _place(path: Path) -> str:
 def _input(card: ModelCard) -> str:
     """What a card's model sees."""
     first, height, width = card.architecture.input_shape
-    if card.architecture.planar:
-        return f"an image of {height} x {width}, three channels"
     text = f"OCT, {first} x {height} x {width} (frames x depth x width)"
+    if card.architecture.planar:
+        kind = f"{' or '.join(card.enface_modalities)} image".lstrip()
+        text = f"an {kind} of {height} x {width}, three channels"
     if card.alignment is not None:
         _, rows, columns = card.alignment.enface.input_shape
         text += f", and {' and '.join(card.alignment.modalities)} images of {rows} x {columns}"

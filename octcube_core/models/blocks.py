@@ -37,15 +37,17 @@ class SelfAttention(nn.Module):
 
     chunk_tokens: int | None = None
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, head_dim: int | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.head_dim = dim // num_heads if head_dim is None else head_dim
+        inner = dim if head_dim is None else num_heads * head_dim
+        self.qkv = nn.Linear(dim, 3 * inner)
+        self.proj = nn.Linear(inner, dim)
 
     def forward(self, x: torch.Tensor, key_weight: torch.Tensor | None = None) -> torch.Tensor:
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, dim // self.num_heads)
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
 
         def mix(part: torch.Tensor) -> torch.Tensor:
@@ -117,18 +119,22 @@ class Block(nn.Module):
 
     ``key_weight``, shape (tokens,), is how often each token counts as a key, and ``weight`` in a mean; both once
     unless said. The residual stream may be in float32 where the weights are not.
+
+    ``drop_path`` is how likely each half leaves an exam's tokens as they are in a training step.
     """
 
-    def __init__(self, dim: int, num_heads: int, mlp_dim: int) -> None:
+    drop_path: float = 0.0
+
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int, head_dim: int | None = None) -> None:
         super().__init__()
         self.norm1 = LayerNorm(dim)
-        self.attention = SelfAttention(dim, num_heads)
+        self.attention = SelfAttention(dim, num_heads, head_dim)
         self.norm2 = LayerNorm(dim)
         self.mlp = MLP(dim, mlp_dim)
 
     def attend(self, x: torch.Tensor, key_weight: torch.Tensor | None = None) -> torch.Tensor:
         """The block's first half: tokens mixed by attention, residual added."""
-        mixed: torch.Tensor = x + self.attention(self.norm1(x), key_weight)
+        mixed: torch.Tensor = x + self._thinned(self.attention(self.norm1(x), key_weight))
         return mixed
 
     def forward(
@@ -139,13 +145,7 @@ class Block(nn.Module):
     ) -> torch.Tensor:
         x = self.attend(x, key_weight)
         update: torch.Tensor = self.mlp(self.norm2(x))
-        return x + update if add_residual else update
-
-    def mean_after(
-        self, x: torch.Tensor, add_residual: bool = True, weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Mean over tokens of the block's second half: ``attend``'s output -> (batch, dim)."""
-        return self.mean_after_norm(x, self.norm2(x), add_residual, weight)
+        return x + self._thinned(update) if add_residual else update
 
     def mean_after_norm(
         self,
@@ -154,11 +154,18 @@ class Block(nn.Module):
         add_residual: bool = True,
         weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``mean_after`` from ``norm2``'s output on."""
+        """Mean over tokens of the block's second half, (batch, dim), from ``attend``'s output and ``norm2``'s of it."""
         update = self.mlp.mean(normed, weight)
         if not add_residual:
             return update
-        return mean_of_tokens(x, weight) + update
+        return mean_of_tokens(x, weight) + self._thinned(update)
+
+    def _thinned(self, update: torch.Tensor) -> torch.Tensor:
+        """Stochastic depth (Huang et al., arXiv:1603.09382): zero for some exams, so much more for the others."""
+        if not self.training or self.drop_path == 0.0:
+            return update
+        kept = torch.rand(len(update), *[1] * (update.ndim - 1), device=update.device)
+        return update * (kept >= self.drop_path) / (1.0 - self.drop_path)
 
 
 def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:

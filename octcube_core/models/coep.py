@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.blocks import LayerNorm, in_float32
-from octcube_core.models.heads import RegressionHead, unit_length
+from octcube_core.models.heads import RegressionHead, target_values, unit_length
 from octcube_core.models.octcube import OCTCubeEncoder
 
 FIRST_TEMPERATURE = 0.07  # of CLIP (Radford et al., arXiv:2103.00020) and of the paper
@@ -64,9 +65,10 @@ class COEPModel(nn.Module):
     card : ModelCard
     modalities : tuple of str
         What the en-face tower embeds, e.g. ('IR',) or ('FAF', 'IR').
+    pairs : tuple of pairs of str
+        OCT with every en-face modality, then the en-face modalities among each other.
     log_scales : list of scalar parameters
-        Logarithms of the factors of the similarities, a pair of modalities each: OCT with every en-face modality,
-        then the en-face modalities among each other.
+        Logarithms of the factors of the similarities, one for each of ``pairs``.
     """
 
     def __init__(self, card: ModelCard) -> None:
@@ -77,13 +79,16 @@ class COEPModel(nn.Module):
         self.modalities = alignment.modalities
         self.oct_tower = OCTTower(card.architecture, alignment.projection)
         self.enface_tower = EnFaceTower(alignment)
-        towers = 1 + len(self.modalities)
+        self.pairs = tuple(itertools.combinations(("OCT", *self.modalities), 2))
         self.log_scales = nn.ParameterList(
-            torch.tensor(math.log(1 / FIRST_TEMPERATURE)) for _ in range(math.comb(towers, 2))
+            torch.tensor(math.log(1 / FIRST_TEMPERATURE)) for _ in self.pairs
         )
         self.regression = (
             RegressionHead(
-                alignment.projection, towers, alignment.regression_hidden, len(card.targets)
+                alignment.projection,
+                1 + len(self.modalities),
+                alignment.regression_hidden,
+                card.outputs,
             )
             if alignment.regression_hidden
             else None
@@ -94,9 +99,12 @@ class COEPModel(nn.Module):
         """Factors of the similarities, shape (pairs,)."""
         return torch.stack([scale.exp() for scale in self.log_scales])
 
-    def embed_volume(self, volume: torch.Tensor) -> torch.Tensor:
-        """Embeddings of length 1, shape (batch, projection), of (batch, 1, frames, height, width) in [0, 1]."""
-        return self.oct_tower.project(self.oct_tower.encoder.pooled(volume))
+    def embed_volume(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeddings of length 1, shape (batch, projection), of (batch, 1, frames, height, width) in [0, 1].
+
+        ``keep``, shape (batch, kept), has the tower see those tokens alone.
+        """
+        return self.oct_tower.project(self.oct_tower.encoder.pooled(volume, keep))
 
     def embed_enface(self, image: torch.Tensor, modality: str) -> torch.Tensor:
         """Embeddings of length 1, shape (batch, projection), of normalised images (batch, 3, height, width)."""
@@ -112,19 +120,25 @@ class COEPModel(nn.Module):
         return self.modalities.index(modality)
 
     def predict(self, volume: torch.Tensor | None, *enface: torch.Tensor | None) -> torch.Tensor:
-        """Regression values, shape (batch, targets), from the embeddings of volumes and of each kind of image.
+        """Regression values in their units, shape (batch, targets), from the embeddings of volumes and of images.
 
-        None stands for a missing modality.
+        None stands for a missing modality, also for all images that are left out.
 
         Raises
         ------
         InputError
             If the model has no regression head, or no embedding is given.
         """
+        return target_values(self.head_outputs(volume, *enface), self.card)
+
+    def head_outputs(
+        self, volume: torch.Tensor | None, *enface: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What the head says, shape (batch, outputs) as ``ModelCard.outputs`` counts; else as ``predict``."""
         if self.regression is None:
             raise InputError(f"{self.card.name} has no regression head, so it predicts no values.")
         given = [volume, *enface, *[None] * (len(self.modalities) - len(enface))]
         if all(embedding is None for embedding in given):
             raise InputError("A prediction needs the embedding of at least one modality.")
-        values: torch.Tensor = self.regression(given)
-        return values
+        outputs: torch.Tensor = self.regression(given)
+        return outputs

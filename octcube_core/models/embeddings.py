@@ -18,6 +18,14 @@ def split_cubes(volume: torch.Tensor, cube: Triple) -> torch.Tensor:
     return cubes.reshape(batch, z * y * x, cz * cy * cx)
 
 
+def take_tokens(tokens: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Some tokens of each item: (batch, tokens, dim) and indices (batch, taken) -> (batch, taken, dim)."""
+    batch, count = tokens.shape[:2]
+    # Whole rows at once: on a CPU twenty times as fast as ``gather`` with an index for every number.
+    first = torch.arange(batch, device=places.device)[:, None] * count
+    return tokens.flatten(0, 1)[(places + first).flatten()].reshape(*places.shape, -1)
+
+
 class CubeEmbedding(nn.Module):
     """Linear embedding of non-overlapping cubes of a volume.
 
@@ -41,11 +49,16 @@ class CubeEmbedding(nn.Module):
             )
         return grid
 
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+    def forward(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Tokens of a volume; of ``keep``, shape (batch, kept), only those, in that order."""
         self.grid(tuple(volume.shape[2:]))  # refuses what the cube does not divide
+        cubes = split_cubes(volume.squeeze(1), self.cube)
+        return self.project(cubes if keep is None else take_tokens(cubes, keep))
+
+    def project(self, cubes: torch.Tensor) -> torch.Tensor:
+        """Tokens of the voxels of cubes, (..., voxels) -> (..., dim)."""
         # A strided convolution without overlap is a matrix product, which is much faster on a CPU.
-        flat = split_cubes(volume.squeeze(1), self.cube).float()
-        return F.linear(flat, self.weight.flatten(1).float(), self.bias.float())
+        return F.linear(cubes.float(), self.weight.flatten(1).float(), self.bias.float())
 
 
 class CubePositions(nn.Module):
@@ -81,7 +94,18 @@ class CubePositions(nn.Module):
             temporal = line.transpose(1, 2)
         return spatial, temporal
 
-    def forward(self, grid: Triple) -> torch.Tensor:
-        """Positions of the tokens of a (z, y, x) grid, shape (1, z * y * x, dim)."""
+    def forward(
+        self, grid: Triple, keep: torch.Tensor | None = None, *, along_z: bool = True
+    ) -> torch.Tensor:
+        """Positions of the tokens of a (z, y, x) grid, shape (1, z * y * x, dim).
+
+        Of ``keep``, shape (batch, kept), only those tokens: (batch, kept, dim). Without ``along_z``, those of a
+        single layer that lies nowhere along z.
+        """
         spatial, temporal = self.tables(grid)
-        return (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)
+        if not along_z:
+            temporal = torch.zeros_like(temporal)
+        if keep is None:
+            return (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)
+        plane = grid[1] * grid[2]
+        return F.embedding(keep // plane, temporal[0]) + F.embedding(keep % plane, spatial[0])

@@ -11,6 +11,7 @@ Model = OCTCubeClassifier | FeatureEncoder | MaskedAutoencoder | COEPModel
 
 _CLASSES: dict[str, type[Model]] = {
     "classifier": OCTCubeClassifier,
+    "regression": OCTCubeClassifier,
     "encoder": FeatureEncoder,
     "enface": FeatureEncoder,
     "mae": MaskedAutoencoder,

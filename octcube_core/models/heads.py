@@ -1,4 +1,4 @@
-"""Heads that turn an encoder's pooled tokens into what a task asks for."""
+"""Heads that turn an encoder's pooled tokens into what a task asks for, and what their outputs say."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from octcube_core.checkpoints.card import ModelCard
 from octcube_core.models.blocks import in_float32
 
 
 class MultiTaskHead(nn.Module):
     """Dropout and a linear layer on the mean of the tokens; logits 2k, 2k + 1 say disease k is absent, present."""
+
+    takes_layers = False
 
     def __init__(self, dim: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -26,6 +29,8 @@ class MultiTaskHead(nn.Module):
 class RegressionHead(nn.Module):
     """Norm and a two-layer perceptron on the embeddings of several modalities, one after another.
 
+    Of regression values in the released models; its outputs are those of ``ModelCard.outputs``.
+
     A missing modality is a zero vector.
     """
 
@@ -38,7 +43,7 @@ class RegressionHead(nn.Module):
         self.fc2 = nn.Linear(hidden, outputs)
 
     def forward(self, embeddings: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        """Values, shape (batch, outputs), of ``modalities`` embeddings (batch, projection), None for a missing one."""
+        """Outputs, shape (batch, outputs), of ``modalities`` embeddings (batch, projection), None for a missing one."""
         known = next(embedding for embedding in embeddings if embedding is not None)
         zero = torch.zeros_like(known)
         joined = torch.cat([zero if part is None else part for part in embeddings], dim=-1)
@@ -56,3 +61,20 @@ def disease_probabilities(logits: torch.Tensor, temperature: float = 1.0) -> tor
     pairs = logits.float().reshape(*logits.shape[:-1], -1, 2) / temperature
     present: torch.Tensor = pairs.softmax(dim=-1)[..., 1]
     return present
+
+
+def label_probabilities(outputs: torch.Tensor, card: ModelCard) -> torch.Tensor:
+    """Probability of each of a card's labels: (batch, outputs) -> (batch, labels), in float32."""
+    logits = outputs[..., : card.logits]
+    if card.exclusive:
+        return (logits.float() / card.temperature).softmax(dim=-1)
+    return disease_probabilities(logits, card.temperature)
+
+
+def target_values(outputs: torch.Tensor, card: ModelCard) -> torch.Tensor:
+    """Value of each of a card's targets, in its unit: (batch, outputs) -> (batch, targets), in float32."""
+    mean, scale = (
+        outputs.new_tensor([getattr(target, name) for target in card.targets], dtype=torch.float32)
+        for name in ("mean", "scale")
+    )
+    return mean + scale * outputs[..., card.logits :].float()

@@ -1,4 +1,4 @@
-"""The vision transformer OCTCube, for volumes and en-face images, alone and with the multi-task head."""
+"""The vision transformer OCTCube, for volumes and en-face images, alone and with a head."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
-from octcube_core.models.blocks import Block, LayerNorm, in_float32
+from octcube_core.models.blocks import Block, LayerNorm, in_float32, mean_of_tokens
 from octcube_core.models.embeddings import CubeEmbedding, CubePositions
 from octcube_core.models.heads import MultiTaskHead
+from octcube_core.models.slice_head import SliceTransformerHead
 from octcube_core.token_grid import Triple
 
 OnBlock = Callable[[int, int], None]
@@ -52,6 +53,12 @@ class OCTCubeEncoder(nn.Module):
         nn.init.normal_(self.cls_token, std=0.02)
         self.apply(initialise_linear)
 
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth in training steps, rising linearly from 0 in the first block to ``rate`` in the last."""
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            block.drop_path = rate * number / max(1, len(self.blocks) - 1)
+
     @property
     def last_block(self) -> Block:
         """The block whose norms saliency looks at."""
@@ -71,9 +78,12 @@ class OCTCubeEncoder(nn.Module):
         """
         if volume.ndim == 4:
             volume = volume.unsqueeze(1)
-        tokens = self.embedding(volume) + self.positions(self.grid(volume))
-        if keep is not None:
-            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+        return self.with_class_token(
+            self.embedding(volume, keep) + self.positions(self.grid(volume), keep)
+        )
+
+    def with_class_token(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The class token before embedded tokens, (batch, tokens, dim) -> (batch, 1 + tokens, dim), in float32."""
         cls = (self.cls_token + self.positions.cls).expand(tokens.shape[0], -1, -1)
         return torch.cat([cls, tokens], dim=1).float()
 
@@ -106,22 +116,47 @@ class OCTCubeEncoder(nn.Module):
         mixed: torch.Tensor = self.last_block.attention(normed, _with_class_token(weight))
         return mixed
 
-    def pool(self, attended: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    def pool(
+        self,
+        attended: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        layers: int | None = None,
+    ) -> torch.Tensor:
         """Mean over all tokens but the class token after the last block, shape (batch, dim), from ``attend``'s output.
 
-        No final norm is applied.
+        No final norm is applied. With ``layers``, of which all tokens must be there, the mean is over each layer of
+        cubes, shape (batch, layers, dim).
         """
-        return self.last_block.mean_after(attended[:, 1:], self.architecture.final_residual, weight)
+        tokens = attended[:, 1:]
+        return self.pool_norm(tokens, self.last_block.norm2(tokens), weight, layers)
+
+    def pool_norm(
+        self,
+        attended: torch.Tensor,
+        normed: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        layers: int | None = None,
+    ) -> torch.Tensor:
+        """``pool`` from the output of the last block's ``norm2`` on; both inputs without the class token."""
+        add, mean_after = self.architecture.final_residual, self.last_block.mean_after_norm
+        if layers is None:
+            return mean_after(attended, normed, add, weight)
+        means = mean_after(in_layers(attended, layers), in_layers(normed, layers), add)
+        return means.view(-1, layers, means.shape[-1])
 
     def pooled(
         self,
         volume: torch.Tensor,
         keep: torch.Tensor | None = None,
         weight: torch.Tensor | None = None,
+        by_layer: bool = False,
     ) -> torch.Tensor:
-        """Mean over the tokens of a whole forward pass, shape (batch, dim); arguments as for ``trunk``."""
+        """Mean over the tokens of a whole forward pass, shape (batch, dim); arguments as for ``trunk``.
+
+        ``by_layer``: over each layer of cubes, shape (batch, layers, dim).
+        """
         attended = self.attend(self.trunk(volume, keep=keep, weight=weight), weight)
-        return self.pool(attended, weight)
+        return self.pool(attended, weight, self.grid(volume)[0] if by_layer else None)
 
     def features(self, pooled: torch.Tensor) -> torch.Tensor:
         """The final norm of the mean over tokens, float32, shape (batch, dim)."""
@@ -129,9 +164,13 @@ class OCTCubeEncoder(nn.Module):
 
     def forward(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens after the last block, class token first; no final norm is applied."""
-        return self._run(
-            self.blocks[-1], self.trunk(volume, keep=keep), self.architecture.final_residual
-        )
+        return self.transform(self.embed(volume, keep))
+
+    def transform(self, x: torch.Tensor) -> torch.Tensor:
+        """All blocks, from ``embed``'s tokens on; same shape, no final norm is applied."""
+        for block in self.blocks[:-1]:
+            x = self._run(block, x)
+        return self._run(self.blocks[-1], x, self.architecture.final_residual)
 
     def _run(
         self,
@@ -146,6 +185,12 @@ class OCTCubeEncoder(nn.Module):
         else:
             output = block(x, add_residual, key_weight)
         return output
+
+
+def in_layers(tokens: torch.Tensor, layers: int) -> torch.Tensor:
+    """Each layer of cubes as a volume of its own: (batch, tokens, dim) -> (batch * layers, tokens / layers, dim)."""
+    batch, count, dim = tokens.shape
+    return tokens.reshape(batch * layers, count // layers, dim)
 
 
 def _with_class_token(weight: torch.Tensor | None) -> torch.Tensor | None:
@@ -175,27 +220,46 @@ class FeatureEncoder(nn.Module):
 
 
 class OCTCubeClassifier(nn.Module):
-    """Encoder with the multi-task head: a pair of logits (absent, present) per disease.
+    """Encoder with a head for labels and targets: a pair of logits (absent, present) per disease, say.
 
     Attributes
     ----------
     card : ModelCard
     encoder : OCTCubeEncoder
-    head : MultiTaskHead
+    head : MultiTaskHead or SliceTransformerHead
     """
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__()
+        shape = card.architecture
         self.card = card
-        self.encoder = OCTCubeEncoder(card.architecture)
-        self.head = MultiTaskHead(
-            card.architecture.embed_dim, card.architecture.outputs, card.architecture.head_dropout
+        self.encoder = OCTCubeEncoder(shape)
+        self.head: MultiTaskHead | SliceTransformerHead = (
+            MultiTaskHead(shape.embed_dim, shape.outputs, shape.head_dropout)
+            if card.slice_head is None
+            else SliceTransformerHead(card.slice_head, shape)
         )
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Logits, shape (batch, 2 * diseases), of (batch, 1, frames, height, width) volumes in [0, 1]."""
-        logits: torch.Tensor = self.head(self.encoder.pooled(volume))
-        return logits
+        """Outputs as ``ModelCard.outputs`` counts them, shape (batch, outputs).
+
+        Of (batch, 1, frames, height, width) volumes in [0, 1], or of normalised images (batch, 3, height, width).
+        """
+        outputs: torch.Tensor = self.head(
+            self.encoder.pooled(volume, by_layer=self.head.takes_layers)
+        )
+        return outputs
+
+    def of_tokens(self, tokens: torch.Tensor, layers: int) -> torch.Tensor:
+        """The same outputs from the encoder's tokens, class token first, of so many layers of cubes."""
+        inner = tokens[:, 1:]
+        if self.head.takes_layers:
+            means = mean_of_tokens(in_layers(inner, layers))
+            pooled = means.view(len(tokens), layers, -1)
+        else:
+            pooled = mean_of_tokens(inner)
+        outputs: torch.Tensor = self.head(pooled)
+        return outputs
 
 
 def initialise_linear(module: nn.Module) -> None:

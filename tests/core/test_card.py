@@ -96,6 +96,11 @@ def test_fields_with_a_default_may_be_left_out() -> None:
         ("alignment.modalities", [[], ["IR", "IR"], [f"M{n}" for n in range(10**4)], "IR", [1]]),
         ("alignment.projection", [0, -1, HUGE]),
         ("alignment.regression_hidden", [-1]),
+        ("targets.0.scale", [0, -1, NAN, None]),
+        ("targets.0.mean", [float("inf"), "a"]),
+        ("exclusive", ["yes", 1, None]),
+        ("enface_modalities", [["FAF", "FAF"], [""], "FAF"]),
+        ("slice_head", [{"depth": 0}, {"num_heads": 2.5}, {"head_dim": 0}, {}, "text"]),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(path: str, values: list[Any]) -> None:
