@@ -9,8 +9,15 @@ from octcube_core.errors import OCTCubeError
 
 COMMANDS = {
     "phantoms": ("train.data.phantoms", "make a store of synthetic eyes"),
+    "prepare": ("train.data.prepare", "make a store of exams of any format"),
+    "mae": ("train.mae", "pre-train a masked autoencoder on a store"),
+    "coep": ("train.coep", "align OCT volumes and en-face images of the same eyes"),
     "finetune": ("train.finetune", "train a disease classifier on a store"),
+    "icd-labels": ("train.data.icd_labels", "make a label table of diagnosis codes"),
+    "evaluate": ("train.evaluation.evaluate", "predict a split, with figures and intervals"),
+    "export": ("train.export", "write a training checkpoint for the viewer or the reference"),
     "benchmark": ("train.evaluation.benchmark", "measure a model on unseen synthetic eyes"),
+    "mae-speed": ("train.evaluation.mae_speed", "measure MAE training by its decode_fraction"),
     "memory": ("train.evaluation.memory", "measure or estimate the memory that fine-tuning takes"),
 }
 

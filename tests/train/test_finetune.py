@@ -1,12 +1,14 @@
-"""Fine-tuning: targets and augmentation agree with the eyes, and a run ends in a model the viewer loads."""
+"""Fine-tuning from the command line: a run ends in a model the viewer loads, and what cannot work is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
 
 import octcube_core as oc
 from octcube_core.bench import random_model
@@ -14,26 +16,60 @@ from octcube_core.checkpoints.format import save_checkpoint
 from octcube_core.errors import InputError
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.token_grid import TokenGrid
+from tests.train.tiny_exams import exam_of, tiny_store
 from train.__main__ import main
 from train.data.augment import Augment
 from train.data.phantoms import lesion_bits
+from train.data.store import VolumeStore
+from train.engine.optimiser import Optimisation
 from train.evaluation.pointing import points_at, tokens_in_lesion
-from train.tasks.finetune import FinetuneTask, lesion_targets
+from train.tasks.finetune import FinetuneTask
+from train.tasks.finetuning.folds import read_recipe
+from train.tasks.finetuning.lesions import lesion_targets
 
-CONFIG = Path(__file__).parents[2] / "train" / "configs" / "demo.yaml"
-SHRUNK = [
-    "--model.card.architecture.embed_dim=64",
-    "--model.card.architecture.depth=2",
-    "--model.card.architecture.num_heads=1",
-    "--model.card.architecture.mlp_dim=64",
-    "--model.card.architecture.grid=[4,4,4]",
-    "--trainer.max_epochs=1",
-    "--trainer.devices=1",
-    "--trainer.strategy=auto",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.callbacks=[]",
-    "--data.batch_size=8",
-]
+CONFIGS = Path(__file__).parents[2] / "train" / "configs"
+RECIPES = [*sorted(CONFIGS.glob("finetune_*.yaml")), CONFIGS / "demo.yaml"]
+RECIPE = {
+    "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "max_epochs": 1},
+    "model": {
+        "optimisation": {"lr": 1e-3},
+        "card": {
+            "name": "tiny",
+            "version": "1",
+            "synthetic": True,
+            "architecture": {
+                "embed_dim": 32,
+                "depth": 1,
+                "num_heads": 1,
+                "cube": [3, 16, 16],
+                "grid": [2, 2, 2],
+                "mlp_dim": 32,
+                "final_residual": True,
+            },
+        },
+    },
+    "data": {"labels": {"kind": "binary", "columns": ["A", "B"]}, "batch_size": 4, "workers": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    return tiny_store(tmp_path_factory.mktemp("store") / "exams", test=4)
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """Run the command with a tiny recipe; gives the exit code and the path of the export."""
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    exported = tmp_path / "model.safetensors"
+
+    def command(*arguments: str) -> int:
+        fixed = [f"--config={tmp_path / 'recipe.yaml'}", f"--data.store={store}"]
+        fixed += [f"--export={exported}", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+        return main(["finetune", *fixed, *arguments])
+
+    command.exported = exported
+    return command
 
 
 def test_lesion_targets_sit_on_the_tokens_that_hold_the_lesion():
@@ -81,30 +117,39 @@ def test_pointing_game():
     assert not points_at(saliency, lesion)
 
 
-@pytest.mark.slow
-def test_a_run_ends_in_a_model_that_analyses(small_store, tmp_path):
-    exported = tmp_path / "model.safetensors"
-    arguments = ["finetune", f"--config={CONFIG}", f"--data.store={small_store}", *SHRUNK]
-    arguments += [f"--export={exported}", f"--trainer.default_root_dir={tmp_path}"]
-    assert main(arguments) == 0
-    model = oc.load_model(exported)
+def test_a_run_ends_in_a_model_that_analyses(run, store):
+    assert run() == 0
+    model = oc.load_model(run.exported)
     assert model.card.synthetic
-    exam = make_exam(9)
-    analysis = oc.analyze(exam, model)
-    assert [score.abbreviation for score in analysis.scores] == list(DISEASES)
-    assert analysis.saliency.shape == (8, 4, 4, 4)
+    analysis = oc.analyze(exam_of(VolumeStore.open(store), 0), model)
+    assert [score.abbreviation for score in analysis.scores] == ["A", "B"]
+    assert analysis.saliency.shape == (2, 2, 2, 2)
+
+
+def test_folds_are_predicted_each_by_the_model_that_did_not_see_it(run, store, capfd):
+    assert run("--folds", "2", "--monitor=val/loss", "--monitor_mode=min") == 0
+    table = pd.read_parquet(run.exported.with_suffix(".predictions.parquet"))
+    trained = [run.exported.with_suffix(f".fold-{number}.safetensors") for number in (1, 2)]
+    assert all(path.is_file() for path in trained)
+    validated = table[table["fold"] > 0]
+    assert sorted(validated["row"]) == sorted(set(validated["row"]))
+    assert set(validated["split"]) == {"validation"}
+    assert validated["predicted/A"].between(0, 1).all()
+    capfd.readouterr()
+    assert run("--folds", "2") == 0
+    assert capfd.readouterr().out.count("is not trained again") == 2
 
 
 def test_a_run_may_start_from_a_model(tmp_path):
     start = random_model(1, 64, 1, (6, 32, 32), final_residual=True)
     path = tmp_path / "start.safetensors"
     save_checkpoint(path, start)
-    task = FinetuneTask(start.card, start_from=str(path))
+    task = FinetuneTask(start.card, Optimisation(lr=1e-3), start_from=str(path))
     for name, tensor in start.state_dict().items():
         torch.testing.assert_close(task.model.state_dict()[name], tensor)
     deeper = random_model(2, 64, 1, (6, 32, 32), final_residual=True).card
-    with pytest.raises(InputError, match="architecture"):
-        FinetuneTask(deeper, start_from=str(path))
+    with pytest.raises(InputError, match="depth"):
+        FinetuneTask(deeper, Optimisation(lr=1e-3), start_from=str(path))
 
 
 def test_a_run_may_start_from_an_encoder_of_another_grid(tmp_path):
@@ -112,7 +157,7 @@ def test_a_run_may_start_from_an_encoder_of_another_grid(tmp_path):
     path = tmp_path / "start.safetensors"
     save_checkpoint(path, start)
     larger = random_model(1, 64, 1, (9, 48, 32), final_residual=True).card
-    encoder = FinetuneTask(larger, start_from=str(path)).model.encoder
+    encoder = FinetuneTask(larger, Optimisation(lr=1e-3), start_from=str(path)).model.encoder
     spatial, temporal = start.encoder.positions.tables((3, 3, 2))
     torch.testing.assert_close(encoder.positions.spatial.data, spatial)
     torch.testing.assert_close(encoder.positions.temporal.data, temporal)
@@ -121,27 +166,43 @@ def test_a_run_may_start_from_an_encoder_of_another_grid(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ("--data.labels=[AMD,DME,POAG,ERM/MH,DR,PVD,CRAO/CRVO,RNV]", "DME, AMD, POAG"),
+        ("--data.labels.columns=[A,C]", "no column 'C'"),
+        ("--data.modalities=[OCT,IR]", "what the card's model looks at, OCT, not OCT, IR"),
         ("--data.batch_size=64", "fewer than a batch of 64"),
         ("--resume=nowhere.ckpt", "no training checkpoint nowhere.ckpt"),
-        ("--model.card.architecture.grid=[4,2,4]", r"(12, 64, 64)"),
-        ("--model.card.architecture.outputs=8", "need 16 outputs"),
-        ("--model.lesion_gain=[1,2,3]", "lesion_gain"),
+        ("--model.card.architecture.outputs=8", "2 labels need 4 outputs, not 8"),
+        ("--model.card.architecture.num_heads=3", "no multiple of 3 heads"),
+        ("--model.card.labels=[{name: Other, abbreviation: O}]", "in their order: O; not A, B"),
+        ("--model.class_weights=[1.0]", "one for each label, 2 in all"),
+        ("--model.lesions={weight: 1.0}", "data.lesions: true"),
+        ("--model.drop_path=1.5", "drop_path"),
+        ("--folds=1", "--folds must be at least 2"),
     ],
 )
-def test_a_recipe_that_cannot_work_is_refused(small_store, tmp_path, capsys, wrong, sentence):
-    exported = tmp_path / "model.safetensors"
-    arguments = ["finetune", f"--config={CONFIG}", f"--data.store={small_store}", *SHRUNK]
-    assert main([*arguments, f"--export={exported}", wrong]) == 2
+def test_a_recipe_that_cannot_work_is_refused(run, capsys, wrong, sentence):
+    assert run(wrong) == 2
     assert sentence in capsys.readouterr().err
-    assert not exported.exists()
+    assert not run.exported.exists()
 
 
 def test_errors_are_one_line(capsys, tmp_path):
     assert main(["no-such-command"]) == 2
-    assert main(["finetune", f"--config={CONFIG}", f"--data.store={tmp_path}", *SHRUNK]) == 2
+    recipe = f"--config={CONFIGS / 'demo.yaml'}"
+    assert main(["finetune", recipe, f"--data.store={tmp_path}", "--trainer.devices=1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     errors = [line for line in lines if line.startswith("train: error:")]
     assert len(errors) == 2
     assert "no-such-command" in errors[0]
     assert "no finished store" in errors[1]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_one_that_can_be_read(path):
+    config = read_recipe([f"--config={path}"])
+    card = config.model.card
+    assert config.export == f"{config.trainer.default_root_dir}.safetensors"
+    assert card.architecture.embed_dim % card.architecture.num_heads == 0
+    named = [each.abbreviation for each in (*card.labels, *card.targets)]
+    labels = config.data.labels
+    assert not named or named == [*labels.columns, *labels.auxiliary]
+    assert config.monitor == ("val/r2" if labels.kind == "regression" else config.monitor)

@@ -10,9 +10,11 @@ import torch
 
 from octcube_core.models.random_weights import random_card
 from train.__main__ import main
+from train.engine.optimiser import Optimisation
 from train.evaluation import memory
 from train.evaluation.memory import fine_tuning_memory
 from train.tasks.finetune import FinetuneTask
+from train.tasks.finetuning.lesions import LesionTargets
 
 # Steps are taken without a Trainer, of which Lightning warns.
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -21,12 +23,16 @@ SHAPE = (6, 32, 32)
 TINY = {"depth": 3, "embed_dim": 64, "num_heads": 2, "input_shape": SHAPE}
 
 
-def _task(checkpointing: bool, lesion_weight: float = 1.0) -> FinetuneTask:
+def _task(checkpointing: bool) -> FinetuneTask:
     torch.manual_seed(0)
     card = random_card(3, 64, 2, SHAPE, final_residual=True)
-    return FinetuneTask(
-        card, lesion_weight=lesion_weight, activation_checkpointing=checkpointing
-    ).train()
+    task = FinetuneTask(
+        card,
+        Optimisation(lr=1e-3),
+        lesions=LesionTargets(),
+        activation_checkpointing=checkpointing,
+    )
+    return task.train()
 
 
 def _batch(count: int = 2) -> dict[str, torch.Tensor]:
@@ -35,7 +41,8 @@ def _batch(count: int = 2) -> dict[str, torch.Tensor]:
     return {
         "volume": torch.randint(0, 256, shape, dtype=torch.uint8, generator=random),
         "lesions": torch.randint(0, 256, shape, dtype=torch.uint8, generator=random),
-        "labels": torch.randint(0, 2, (count, 8), dtype=torch.uint8, generator=random),
+        "labels": torch.randint(0, 2, (count, 8), generator=random).float(),
+        "present": torch.ones(count, 1, dtype=torch.bool),
     }
 
 
@@ -68,10 +75,17 @@ def test_checkpointing_gives_the_same_loss_and_gradients_from_less_memory() -> N
     assert kept_less < kept / 3
 
 
+class _Batches(L.LightningDataModule):
+    batch_size = 2
+
+    def train_dataloader(self) -> torch.utils.data.DataLoader[dict[str, torch.Tensor]]:
+        rows = [{name: value[row] for name, value in _batch(4).items()} for row in range(4)]
+        return torch.utils.data.DataLoader(rows, batch_size=self.batch_size)
+
+
 def test_gradients_do_not_outlive_their_step(tmp_path) -> None:
     task = _task(False)
     before = task.model.head.linear.weight.detach().clone()
-    rows = [{name: value[row] for name, value in _batch(4).items()} for row in range(4)]
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=2,
@@ -83,7 +97,7 @@ def test_gradients_do_not_outlive_their_step(tmp_path) -> None:
     )
     seen = []
     task.on_train_batch_start = lambda *_: seen.append([p.grad for p in task.parameters()])
-    trainer.fit(task, torch.utils.data.DataLoader(rows, batch_size=2))
+    trainer.fit(task, _Batches())
     assert not torch.equal(task.model.head.linear.weight, before)
     assert len(seen) == 2
     assert all(gradient is None for gradients in seen for gradient in gradients)

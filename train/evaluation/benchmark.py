@@ -20,6 +20,7 @@ from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, Mod
 from octcube_core.errors import InputError
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
+from train.data import loading_benchmark
 from train.data.phantoms import BENCHMARK_EYES
 from train.evaluation.explaining import Explainer
 from train.evaluation.fast_mode import FastMode
@@ -29,6 +30,9 @@ from train.evaluation.tables import print_tables
 
 def main(argv: list[str]) -> None:
     """Parse the arguments, measure, print tables or JSON."""
+    if "--data" in argv:
+        loading_benchmark.main(argv)
+        return
     arguments = _parser().parse_args(argv)
     if arguments.n < 1 or arguments.seed < 0:
         raise InputError("The benchmark needs at least one eye and a seed that is not negative.")
@@ -64,6 +68,11 @@ def main(argv: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train benchmark", description=__doc__)
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="measure how fast a store is read instead; see --data --help",
+    )
     parser.add_argument("--model", default="demo", help="name or file of a model")
     parser.add_argument("--n", type=int, default=200, help="number of eyes")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,161 +1,259 @@
-"""Supervised training of a disease classifier, with lesion masks as an auxiliary target where there are some."""
+"""Supervised training of a model for labels or regression targets, on OCT, on en-face images, or on both."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecision
 
-from octcube_core.checkpoints import load_model
 from octcube_core.checkpoints.card import ModelCard
-from octcube_core.checkpoints.encoders import volume_encoder
 from octcube_core.errors import InputError
-from octcube_core.models.embeddings import split_cubes
-from octcube_core.models.heads import disease_probabilities
-from octcube_core.models.octcube import OCTCubeClassifier
+from octcube_core.models.coep import COEPModel
+from octcube_core.models.family import Model, network
+from octcube_core.models.heads import label_probabilities, target_values
+from octcube_core.models.octcube import OCTCubeClassifier, OCTCubeEncoder
 from train.data.augment import Augment
+from train.data.augment_pairs import PairAugment
+from train.data.module import StoreData
+from train.data.store import OCT
+from train.engine.card_in_checkpoint import CardInCheckpoint
+from train.engine.optimiser import Optimisation, configure
+from train.tasks.finetuning.inputs import Inputs, modalities_of, model_inputs, model_outputs
+from train.tasks.finetuning.labelled_card import labelled_card, with_outputs
+from train.tasks.finetuning.lesions import LesionLoss, LesionTargets
+from train.tasks.finetuning.lora import Lora, add_adapters, merged
+from train.tasks.finetuning.losses import (
+    ClassWeights,
+    LabelLoss,
+    RegressionKind,
+    RegressionLoss,
+    TrainingLabels,
+)
+from train.tasks.finetuning.metrics import LabelMetrics, RegressionMetrics
+from train.tasks.finetuning.starting import start_enface_from as load_enface
+from train.tasks.finetuning.starting import start_from as load_start
+
+MOST_NAMED = 32  # labels; with more, only the means of metrics are logged
 
 
-class FinetuneTask(L.LightningModule):
-    """Cross-entropy of each disease's pair of logits, plus token-level lesion targets.
+class FinetuneTask(CardInCheckpoint, L.LightningModule):
+    """Cross-entropy of labels or errors of regression targets, plus token-level lesion targets.
 
     Parameters
     ----------
-    card : the model's card, with its architecture and labels
-    start_from : name or file of a model whose encoder to start from (of any kind, its position tables are brought to
-        this card's grid); None starts from random weights
-    lr : peak learning rate of AdamW
-    weight_decay : on matrices only, not on gains, biases, tokens and positions
-    warmup_share : share of the steps over which the rate rises, before a cosine fall to zero
-    label_smoothing : of the image-level targets
-    lesion_weight : weight of the token-level loss; 0 trains from image labels alone
-    lesion_gain : for each disease, how much more a token in a lesion counts than one outside; the rarer its
-        tokens, the more, or the loss is all background
-    lesion_share : share of a cube's voxels in a lesion at which its token counts as wholly diseased
-    augment : random changes of the training volumes; None leaves them as they are
-    activation_checkpointing : keep only what passes between the encoder's blocks for the backward pass, and compute
+    card : the model's card. With ``alignment`` it is a model of several modalities, with a planar architecture one of
+        images, else one of volumes. Labels or targets may be left out: they are then named as the data's columns
+    optimisation : learning rate, its schedule, weight decay, layer decay
+    start_from : name or file of a model, of any kind, to start from; None starts from random weights
+    start_enface_from : the same for the en-face tower of a model of several modalities
+    freeze_encoder : linear probe: train the head alone, on features as they are in use (without dropout in encoders)
+    lora : train adapters of the encoders' attention instead of the encoders
+    label_smoothing : of the labels
+    class_weights : "balanced", or a weight for the presence of each label or for each class
+    regression_loss : of standardised targets
+    drop_path : stochastic depth: how likely the last block is left out for an exam; rising linearly from the first
+    lesions : learn lesion masks beside the labels
+    augment : random changes of the training exams; None leaves them as they are
+    activation_checkpointing : keep only what passes between the encoders' blocks for the backward pass, and compute
         the rest again: much less memory, a third more time, the same result
     """
+
+    monitor, monitor_mode = "val/auprc", "max"
 
     def __init__(
         self,
         card: ModelCard,
+        optimisation: Optimisation,
         start_from: str | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup_share: float = 0.05,
+        start_enface_from: str | None = None,
+        freeze_encoder: bool = False,
+        lora: Lora | None = None,
         label_smoothing: float = 0.0,
-        lesion_weight: float = 0.0,
-        lesion_gain: Sequence[float] = (1.0,),
-        lesion_share: float = 0.02,
-        augment: Augment | None = None,
+        class_weights: ClassWeights = None,
+        regression_loss: RegressionKind = "l1",
+        drop_path: float = 0.0,
+        lesions: LesionTargets | None = None,
+        augment: Augment | PairAugment | None = None,
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check_recipe(card, lesion_gain)
-        self.save_hyperparameters(ignore=["card", "augment"])
-        self.model = OCTCubeClassifier(card)
-        if start_from is not None:
-            self._load_encoder(start_from)
-        # The classifier has the encoder's final norm but, like the released one, does not apply it.
-        self.model.encoder.norm.requires_grad_(False)
-        self.model.encoder.checkpointing = activation_checkpointing
-        self.augment = augment
-        # Trained beside the classifier and then left behind: the shipped model is encoder and head alone.
-        self.lesion_head = nn.Linear(card.architecture.embed_dim, len(card.labels))
-        self.lr, self.weight_decay, self.warmup_share = lr, weight_decay, warmup_share
-        self.label_smoothing = label_smoothing
-        self.lesion_weight, self.lesion_share = lesion_weight, lesion_share
-        self.lesion_gain = list(lesion_gain)
-        names = len(card.labels)
-        self.auroc = MultilabelAUROC(names, average=None)
-        self.auprc = MultilabelAveragePrecision(names, average=None)
-
-    def _load_encoder(self, name_or_path: str) -> None:
-        """Copy a model's encoder, and its head too if it scores the same diseases."""
-        source = load_model(name_or_path, device="cpu", precision="fp32")
-        mine, theirs = self.model.card, source.card
-        start = volume_encoder(source, mine.architecture.input_shape)
-        head = {
-            "outputs": mine.architecture.outputs,
-            "head_dropout": mine.architecture.head_dropout,
-        }
-        if replace(start.card.architecture, **head) != mine.architecture:
+        if freeze_encoder and lora is not None:
             raise InputError(
-                f"The architecture of {name_or_path} is not the one of this recipe's card."
+                "freeze_encoder trains the head alone, lora the encoder too: give one."
             )
-        self.model.encoder.load_state_dict(start.encoder.state_dict())
-        same = [label.name for label in mine.labels] == [label.name for label in theirs.labels]
-        if same and isinstance(source, OCTCubeClassifier):
-            self.model.head.load_state_dict(source.head.state_dict())
+        if not 0 <= drop_path < 1:
+            raise InputError(f"drop_path must be at least 0 and below 1, not {drop_path}.")
+        self.card, self.order = card, modalities_of(card)
+        self.optimisation = optimisation
+        self.starts = start_from, start_enface_from
+        self.freeze_encoder, self.lora, self.drop_path = freeze_encoder, lora, drop_path
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.regression_loss = regression_loss
+        self.lesions = lesions
+        self.augment = augment
+        self.activation_checkpointing = activation_checkpointing
+        self.main = len(card.targets)
+        if card.outputs:  # else the data says what there is to learn
+            card = with_outputs(card)
+            self._build(card)
+            self._judge_by(card, [1.0] * len(card.targets), None)
 
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+    def check(self, data: StoreData) -> None:
+        """Complete card, losses and metrics from the data's labels.
+
+        Raises
+        ------
+        InputError
+            If recipe and data contradict each other.
+        """
+        data.setup("fit")
+        if data.labels is None:
+            raise InputError("Fine-tuning needs data.labels: what is to be learnt.")
+        self._check_inputs(data)
+        training = TrainingLabels(data.training.labels.numpy())
+        card = labelled_card(self.card, data.labels, list(data.label_table.columns), training)
+        if not hasattr(self, "model"):
+            self._build(card)
+        self.model.card = card
+        self.order, self.main = tuple(data.modalities), len(data.labels.columns)
+        weights = [1.0] * self.main + list(data.labels.auxiliary.values())
+        self._judge_by(card, weights, training)
+
+    def _check_inputs(self, data: StoreData) -> None:
+        wanted = modalities_of(self.card)
+        if self.card.architecture.planar and len(wanted) != 1:
+            raise InputError("A model of images needs card.enface_modalities with one, e.g. [FAF].")
+        if set(data.modalities) != set(wanted):
+            raise InputError(
+                f"data.modalities must be what the card's model looks at, {', '.join(wanted)}, not "
+                f"{', '.join(data.modalities)}."
+            )
+        if self.lesions is None:
+            return
+        if wanted != (OCT,) or data.labels.kind == "regression" or not data.lesions:
+            raise InputError(
+                "lesions needs a model of OCT alone, labels, and data.lesions: true; leave it out else."
+            )
+        if tuple(data.volume_shape) != self.card.architecture.input_shape:
+            raise InputError(
+                f"The store's volumes are {tuple(data.volume_shape)}, but the card's grid and cube make "
+                f"{self.card.architecture.input_shape}; to learn lesion masks they must be the same."
+            )
+
+    def _build(self, card: ModelCard) -> None:
+        model = network(card)
+        assert isinstance(model, OCTCubeClassifier | COEPModel)
+        for name, load in zip(self.starts, (load_start, load_enface), strict=True):
+            if name is not None:
+                load(model, name)
+        encoders = [module for module in model.modules() if isinstance(module, OCTCubeEncoder)]
+        for encoder in encoders:
+            encoder.checkpointing = self.activation_checkpointing
+            encoder.set_drop_path(self.drop_path)
+            if self.lora is not None:
+                add_adapters(encoder, self.lora)
+        if isinstance(model, COEPModel):
+            model.log_scales.requires_grad_(False)  # of similarities, which are not learnt here
+        else:
+            # The classifier has the encoder's final norm but, like the released one, does not apply it.
+            model.encoder.norm.requires_grad_(False)
+        self.probed = _below_the_head(model) if self.freeze_encoder else []
+        for part in self.probed:
+            part.requires_grad_(False)
+        self.model = model
+        # Trained beside the classifier and then left behind: the exported model is encoder and head alone.
+        self.lesion_loss = None if self.lesions is None else LesionLoss(card, self.lesions)
+
+    def _judge_by(
+        self, card: ModelCard, weights: list[float], training: TrainingLabels | None
+    ) -> None:
+        """Losses and metrics for the labels of a card."""
+        if card.labels:
+            self.loss: LabelLoss | RegressionLoss = LabelLoss(
+                len(card.labels), card.exclusive, self.label_smoothing, self.class_weights, training
+            )
+            self.metrics: LabelMetrics | RegressionMetrics = LabelMetrics(card.exclusive)
+            return
+        means, scales = zip(*((each.mean, each.scale) for each in card.targets), strict=True)
+        self.loss = RegressionLoss(self.regression_loss, means, scales, weights, training)
+        self.metrics = RegressionMetrics()
+
+    def train(self, mode: bool = True) -> FinetuneTask:
+        """As of every module; what a linear probe leaves as it is stays in eval mode."""
+        super().train(mode)
+        for part in getattr(self, "probed", ()):
+            part.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
         """Loss of one batch."""
-        volume, lesions = batch["volume"].float() / 255, batch["lesions"]
-        if self.augment is not None:
-            volume, lesions = self.augment(volume, lesions)
-        tokens = self.model.encoder(volume.unsqueeze(1))
-        loss = self._image_loss(self.model.head(tokens[:, 1:].mean(dim=1)), batch["labels"])
-        self.log("train/image_loss", loss.detach(), prog_bar=True)
-        if self.lesion_weight > 0:
-            lesion_loss = self._lesion_loss(tokens[:, 1:], lesions)
-            self.log("train/lesion_loss", lesion_loss.detach(), prog_bar=True)
-            loss = loss + self.lesion_weight * lesion_loss
-        return loss
+        inputs, lesions = self._changed(model_inputs(self.model.card, batch), batch.get("lesions"))
+        if self.lesion_loss is None:
+            outputs = model_outputs(self.model, inputs, batch["present"], self.order)
+            loss = self.loss(outputs, batch["labels"])
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            return loss
+        assert isinstance(self.model, OCTCubeClassifier)
+        volume = inputs[OCT]
+        tokens = self.model.encoder(volume)
+        outputs = self.model.of_tokens(tokens, self.model.encoder.grid(volume)[0])
+        loss, lesion_loss = (
+            self.loss(outputs, batch["labels"]),
+            self.lesion_loss(tokens[:, 1:], lesions),
+        )
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/lesion_loss", lesion_loss.detach(), prog_bar=True)
+        return loss + self.lesion_loss.weight * lesion_loss
 
-    def _image_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        pairs = logits.float().unflatten(-1, (-1, 2)).flatten(0, 1)
-        return F.cross_entropy(pairs, labels.flatten().long(), label_smoothing=self.label_smoothing)
+    def _changed(
+        self, inputs: Inputs, lesions: torch.Tensor | None
+    ) -> tuple[Inputs, torch.Tensor | None]:
+        """Inputs and lesion bits, changed at random alike."""
+        if isinstance(self.augment, PairAugment):
+            images = {name: value for name, value in inputs.items() if name != OCT}
+            any_image = next(iter(inputs.values()))
+            volume = inputs.get(OCT, any_image.new_zeros(len(any_image), 1, 1, 1, 1))
+            volume, images = self.augment(volume, images)
+            return ({OCT: volume} if OCT in inputs else {}) | images, lesions
+        if self.augment is not None and OCT in inputs:
+            volume = inputs[OCT].squeeze(1)
+            bits = (
+                lesions if lesions is not None else volume.new_zeros(1).byte().expand(volume.shape)
+            )
+            volume, bits = self.augment(volume, bits)
+            return inputs | {OCT: volume.unsqueeze(1)}, bits
+        return inputs, lesions
 
-    def _lesion_loss(self, tokens: torch.Tensor, lesions: torch.Tensor) -> torch.Tensor:
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        """Collect predictions for the epoch's metrics."""
         card = self.model.card
-        target = lesion_targets(
-            lesions, card.architecture.cube, len(card.labels), self.lesion_share
-        )
-        logits = self.lesion_head(tokens).float()
-        weight = torch.tensor(self.lesion_gain, device=logits.device)
-        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
-
-    def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
-        """Collect probabilities for the epoch's metrics."""
-        logits = self.model(batch["volume"].float().unsqueeze(1) / 255)
-        self.log(
-            "val/loss", self._image_loss(logits, batch["labels"]), prog_bar=True, sync_dist=True
-        )
-        probabilities = disease_probabilities(logits)
-        self.auroc.update(probabilities, batch["labels"].long())
-        self.auprc.update(probabilities, batch["labels"].long())
+        inputs = model_inputs(card, batch)
+        outputs = model_outputs(self.model, inputs, batch["present"], self.order)
+        # What only fills up a batch is unknown to the loss, and no part of the metrics.
+        valid, labels = batch["valid"], batch["labels"]
+        loss = self.loss(outputs, labels.masked_fill(~valid[:, None], torch.nan))
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(labels))
+        said = label_probabilities(outputs, card) if card.labels else target_values(outputs, card)
+        self.metrics.update(said[valid], labels[valid])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of every disease and their means."""
-        for name, metric in (("auroc", self.auroc), ("auprc", self.auprc)):
-            values = metric.compute()
-            self.log(f"val/{name}", values.mean(), prog_bar=True)
-            for label, value in zip(self.model.card.labels, values, strict=True):
-                self.log(f"val/{name}/{label.abbreviation.replace('/', '+')}", value)
-            metric.reset()
+        """Log each metric's mean, over the labels that it can be computed for, and the metrics of each label."""
+        card = self.model.card
+        names = [each.abbreviation.replace("/", "+") for each in card.labels or card.targets]
+        mean_of = self.main if card.targets else len(names)
+        for metric, found in self.metrics.compute().items():
+            values = found.reshape(-1)  # torchmetrics makes a scalar of one
+            self.log(f"val/{metric}", values[:mean_of].nanmean(), prog_bar=True)
+            if 1 < len(names) <= MOST_NAMED:
+                for name, value in zip(names, values, strict=True):
+                    self.log(f"val/{metric}/{name}", value)
+        self.metrics.reset()
 
-    def optimizer(self) -> torch.optim.AdamW:
-        """AdamW, without weight decay of gains, biases, tokens and positions."""
-        matrices, others = [], []
-        for name, parameter in self.named_parameters():
-            plain = parameter.ndim < 2 or "positions" in name or "cls_token" in name
-            (others if plain else matrices).append(parameter)
-        groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        # The fused one alone needs no memory of its own during a step; it does not clip what fp16 has scaled.
-        scaled = self._trainer is not None and self._trainer.scaler is not None
-        fused = (self.device.type == "cuda" and not scaled) or None
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98), fused=fused)
+    def configure_optimizers(self) -> Any:
+        """AdamW with its schedule."""
+        return configure(self, self.optimisation)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
@@ -164,50 +262,12 @@ class FinetuneTask(L.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
 
-    def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and a cosine fall."""
-        optimizer = self.optimizer()
-        total = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, round(self.warmup_share * total))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+    def exported(self) -> Model:
+        """The model as the viewer loads it."""
+        return merged(self.model)
 
 
-def _check_recipe(card: ModelCard, lesion_gain: Sequence[float]) -> None:
-    shape, diseases = card.architecture, len(card.labels)
-    if shape.outputs != 2 * diseases:
-        raise InputError(f"{diseases} labels need {2 * diseases} outputs, not {shape.outputs}.")
-    if shape.embed_dim % shape.num_heads:
-        raise InputError(f"embed_dim {shape.embed_dim} is no multiple of {shape.num_heads} heads.")
-    if len(lesion_gain) not in (1, diseases):
-        raise InputError(f"lesion_gain needs one value, or one for each of {diseases} labels.")
-
-
-def lesion_targets(
-    lesions: torch.Tensor, cube: tuple[int, int, int], diseases: int, full_share: float
-) -> torch.Tensor:
-    """Token-level targets in 0..1 from lesion bits.
-
-    Parameters
-    ----------
-    lesions : uint8 tensor, shape (batch, frames, height, width); bit k says disease k
-    cube : size of a token
-    diseases : number of diseases
-    full_share : share of a cube inside a lesion that makes the target 1
-
-    Returns
-    -------
-    float tensor, shape (batch, tokens, diseases)
-    """
-    cubes = split_cubes(lesions, cube)
-    voxels = torch.stack([((cubes >> k) & 1).sum(-1) for k in range(diseases)], dim=-1)
-    return (voxels / (cubes.shape[-1] * full_share)).clamp_(max=1)
+def _below_the_head(model: OCTCubeClassifier | COEPModel) -> list[nn.Module]:
+    if isinstance(model, COEPModel):
+        return [model.oct_tower, model.enface_tower]
+    return [model.encoder]

@@ -1,0 +1,1 @@
+"""The parts of fine-tuning: losses, metrics, starts, LoRA, folds."""
