@@ -11,24 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from octcube_core import memory
-from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, ModelCard
+from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.fast_mode import in_fast_mode
+from octcube_core.findings import Findings, embeddings_of, findings
 from octcube_core.model_warnings import model_warnings
-from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
-from octcube_core.models.heads import label_probabilities, target_values
 from octcube_core.objectives import (
     Objective,
     Tower,
-    aligned_objectives,
     exam_towers,
-    head_objectives,
-    joint_outputs,
 )
 from octcube_core.progress import Clock, OnProgress, Progress
-from octcube_core.results import Analysis, DiseaseScore, EnFaceSaliency, Measurement
+from octcube_core.results import Analysis, EnFaceSaliency
 from octcube_core.runtime import deterministic, device_label, precision_label
 from octcube_core.saliency import CachedTail, normalise
 from octcube_core.token_grid import PatchGrid, TokenGrid
@@ -126,15 +122,6 @@ def analyze(
     )
 
 
-def normal_probability(probabilities: NDArray[np.float32]) -> float:
-    """Probability of a normal eye as the OCTCube reference reports it.
-
-    1 - the highest disease probability if any exceeds 0.5, else the mean of the probabilities of absence.
-    """
-    highest = float(probabilities.max())
-    return 1.0 - highest if highest > 0.5 else float(np.mean(1.0 - probabilities))
-
-
 def _chosen(model: Model, saliency: str | None, layer: str | None) -> tuple[str, str]:
     if model.training:
         raise InputError("The model is in training mode; call its eval() before analysing with it.")
@@ -149,20 +136,10 @@ def _chosen(model: Model, saliency: str | None, layer: str | None) -> tuple[str,
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the model says, and what of it can be explained."""
-
-    objectives: Sequence[Objective] = ()
-    scores: tuple[DiseaseScore, ...] = ()
-    normal: float | None = None
-    measurements: tuple[Measurement, ...] = ()
-
-
-@dataclass(frozen=True)
 class _Ran:
     """All that comes from the network; maps and peaks by modality."""
 
-    found: _Found
+    found: Findings
     embeddings: dict[str, NDArray[np.float32]]
     maps: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -184,8 +161,8 @@ def _run(
             tails[tower.modality] = open_tails.enter_context(tail)
             progress.block()
         clock.stop("network", device)
-        found = _read_out(model, tails)
-        embeddings = _embeddings(model, tails)
+        found = findings(model, tails)
+        embeddings = embeddings_of(model, tails)
         maps = {
             tower.modality: _maps(tower, tails, found.objectives, method, progress)
             for tower in towers
@@ -212,65 +189,6 @@ def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> C
 
 def _device(model: Model) -> torch.device:
     return next(model.parameters()).device
-
-
-def _read_out(model: Model, tails: dict[str, CachedTail]) -> _Found:
-    outputs = {modality: tail.outputs.detach() for modality, tail in tails.items()}
-    if not all(bool(torch.isfinite(output).all()) for output in outputs.values()):
-        if next(model.parameters()).dtype == torch.float32:
-            raise InputError(
-                "The model's results are not finite numbers; its file is damaged, fetch or train it again."
-            )
-        raise InputError("The model's results are not finite in this precision; run it in fp32.")
-    if isinstance(model, COEPModel):
-        similarities, objectives = aligned_objectives(model, outputs)
-        if model.regression is None:
-            return _Found(objectives, measurements=tuple(similarities))
-        return _said(model.card, joint_outputs(model, outputs), objectives, similarities)
-    if not model.card.outputs:
-        return _Found()
-    (modality,) = outputs
-    return _said(model.card, outputs[modality], head_objectives(model.card, modality))
-
-
-def _said(
-    card: ModelCard,
-    outputs: torch.Tensor,
-    objectives: Sequence[Objective],
-    similarities: Sequence[Measurement] = (),
-) -> _Found:
-    """What a head's outputs (1, n) say, as probabilities and in units."""
-    outputs = outputs.detach().float().cpu()
-    probabilities: NDArray[np.float32] = label_probabilities(outputs, card)[0].numpy()
-    values = zip(card.targets, target_values(outputs, card)[0].tolist(), strict=True)
-    measured = (
-        Measurement(each.name, each.abbreviation, value, each.unit) for each, value in values
-    )
-    several = bool(card.labels) and not card.exclusive
-    return _Found(
-        objectives,
-        _scores(probabilities, card),
-        normal_probability(probabilities) if several else None,
-        (*similarities, *measured),
-    )
-
-
-def _scores(probabilities: NDArray[np.float32], card: ModelCard) -> tuple[DiseaseScore, ...]:
-    return tuple(
-        DiseaseScore(
-            label.name, label.abbreviation, label.icd10, float(probability), label.threshold
-        )
-        for label, probability in zip(card.labels, probabilities, strict=True)
-    )
-
-
-def _embeddings(model: Model, tails: dict[str, CachedTail]) -> dict[str, NDArray[np.float32]]:
-    """By modality: the mean over tokens of an encoder with a head, the outputs of every other model."""
-    if model.card.kind in ("classifier", "regression"):
-        return {modality: tail.pooled for modality, tail in tails.items()}
-    return {
-        modality: tail.outputs.detach().float().cpu().numpy()[0] for modality, tail in tails.items()
-    }
 
 
 def _maps(

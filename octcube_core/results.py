@@ -74,7 +74,7 @@ class Analysis:
         Empty if the model scores no diseases.
     normal_probability : float or None
         1 - the highest score if any exceeds 0.5, else the mean of the absent probabilities (as the reference); None
-        without scores, or if they are of classes that exclude each other.
+        unless the scores are of several eye diseases (``ModelCard.reports_normal``).
     saliency : float32 array, shape (target, z, y, x)
         On the token grid, a map for each of ``targets``, each scaled to a maximum of 1 over the whole volume (never
         per slice); all zero where the model found no positive evidence.

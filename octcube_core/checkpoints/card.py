@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ SALIENCY_METHODS = {
 }
 # The norms of the last block: before its attention (the convention) and after it (cheaper).
 SALIENCY_LAYERS = ("norm1", "norm2")
+# Codes of ICD-10(-CM): chapter VII (the eye), and diabetes with ophthalmic complications.
+_OF_THE_EYE = re.compile(r"H[0-5]\d|E(?:08|09|10|11|13)\.3")
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,19 @@ class ModelCard:
     def logits(self) -> int:
         """How many of a head's outputs are about labels; they come before those of the targets."""
         return len(self.labels) * (1 if self.exclusive else 2)
+
+    @property
+    def reports_normal(self) -> bool:
+        """Whether the absence of all labels together says "normal eye", as of the released classifier.
+
+        So it is if the labels are several diseases of the eye by their ICD-10 codes, which may occur together: of a
+        model of systemic diseases, of a single disease or of classes it would say nothing of the kind.
+        """
+        several = len(self.labels) > 1 and not self.exclusive
+        return several and all(
+            label.icd10 and all(_OF_THE_EYE.match(code) for code in label.icd10)
+            for label in self.labels
+        )
 
     @property
     def outputs(self) -> int:

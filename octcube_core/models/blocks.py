@@ -153,19 +153,24 @@ class Block(nn.Module):
         normed: torch.Tensor,
         add_residual: bool = True,
         weight: torch.Tensor | None = None,
+        parts: int = 1,
     ) -> torch.Tensor:
-        """Mean over tokens of the block's second half, (batch, dim), from ``attend``'s output and ``norm2``'s of it."""
+        """Mean over tokens of the block's second half, (batch, dim), from ``attend``'s output and ``norm2``'s of it.
+
+        So many items one after another are ``parts`` of one exam.
+        """
         update = self.mlp.mean(normed, weight)
         if not add_residual:
             return update
-        return mean_of_tokens(x, weight) + self._thinned(update)
+        return mean_of_tokens(x, weight) + self._thinned(update, parts)
 
-    def _thinned(self, update: torch.Tensor) -> torch.Tensor:
+    def _thinned(self, update: torch.Tensor, parts: int = 1) -> torch.Tensor:
         """Stochastic depth (Huang et al., arXiv:1603.09382): zero for some exams, so much more for the others."""
         if not self.training or self.drop_path == 0.0:
             return update
-        kept = torch.rand(len(update), *[1] * (update.ndim - 1), device=update.device)
-        return update * (kept >= self.drop_path) / (1.0 - self.drop_path)
+        drawn = torch.rand(len(update) // parts, *[1] * (update.ndim - 1), device=update.device)
+        kept = (drawn >= self.drop_path).repeat_interleave(parts, dim=0)
+        return update * kept / (1.0 - self.drop_path)
 
 
 def mean_of_tokens(x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:

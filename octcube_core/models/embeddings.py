@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from octcube_core.errors import InputError
 from octcube_core.token_grid import Triple, grid_of
+
+# Of new tables: with it, place and content have about the same share in a token.
+POSITION_AMPLITUDE = 0.5
 
 
 def split_cubes(volume: torch.Tensor, cube: Triple) -> torch.Tensor:
@@ -65,17 +70,21 @@ class CubePositions(nn.Module):
     """Learnt positions of tokens: spatial[row, column] + temporal[z], and one for the class token.
 
     Tables are interpolated to other grids: bicubic in-plane, linear along z. A ``planar`` one, for images, has no
-    table along z.
+    table along z. New tables hold sines and cosines, as those of masked autoencoders (He et al., arXiv:2111.06377):
+    from small random numbers a network learns late where anything is.
     """
 
     def __init__(self, dim: int, grid: Triple, planar: bool = False) -> None:
         super().__init__()
         self.table_grid = grid
-        self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], dim))
-        self.temporal = None if planar else nn.Parameter(torch.zeros(1, grid[0], dim))
+        z, y, x = grid
+        rows, columns = wave_code(y, (dim + 1) // 2), wave_code(x, dim // 2)
+        spatial = torch.cat([rows.repeat_interleave(x, dim=0), columns.repeat(y, 1)], dim=1)
+        self.spatial = nn.Parameter(POSITION_AMPLITUDE * spatial[None])
+        self.temporal = (
+            None if planar else nn.Parameter(POSITION_AMPLITUDE * wave_code(z, dim)[None])
+        )
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
-        for table in self.parameters():
-            nn.init.trunc_normal_(table, std=0.02)
 
     def tables(self, grid: Triple) -> tuple[torch.Tensor, torch.Tensor]:
         """The tables brought to a (z, y, x) grid, in float32: spatial (1, y * x, dim) and temporal (1, z, dim)."""
@@ -109,3 +118,16 @@ class CubePositions(nn.Module):
             return (temporal[:, :, None] + spatial[:, None]).flatten(1, 2)
         plane = grid[1] * grid[2]
         return F.embedding(keep // plane, temporal[0]) + F.embedding(keep % plane, spatial[0])
+
+
+def wave_code(count: int, dim: int) -> torch.Tensor:
+    """Sines and cosines of places 0, 1, ... along an axis (Vaswani et al., arXiv:1706.03762), shape (count, dim).
+
+    Their wavelengths grow geometrically from 2 pi places, as there, to four times the axis: with the ten thousand
+    places of a text most of them would be the same everywhere on an axis as short as these.
+    """
+    pairs = (dim + 1) // 2
+    longest = max(4 * count / (2 * math.pi), 1.0)
+    rates = longest ** -(torch.arange(pairs) / max(1, pairs - 1))
+    angles = torch.arange(count)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim]

@@ -141,7 +141,9 @@ class OCTCubeEncoder(nn.Module):
         add, mean_after = self.architecture.final_residual, self.last_block.mean_after_norm
         if layers is None:
             return mean_after(attended, normed, add, weight)
-        means = mean_after(in_layers(attended, layers), in_layers(normed, layers), add)
+        means = mean_after(
+            in_layers(attended, layers), in_layers(normed, layers), add, parts=layers
+        )
         return means.view(-1, layers, means.shape[-1])
 
     def pooled(
@@ -240,13 +242,14 @@ class OCTCubeClassifier(nn.Module):
             else SliceTransformerHead(card.slice_head, shape)
         )
 
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+    def forward(self, volume: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Outputs as ``ModelCard.outputs`` counts them, shape (batch, outputs).
 
         Of (batch, 1, frames, height, width) volumes in [0, 1], or of normalised images (batch, 3, height, width).
+        ``keep``, shape (batch, kept), has the encoder see those tokens alone; not before a head of layers.
         """
         outputs: torch.Tensor = self.head(
-            self.encoder.pooled(volume, by_layer=self.head.takes_layers)
+            self.encoder.pooled(volume, keep, by_layer=self.head.takes_layers)
         )
         return outputs
 

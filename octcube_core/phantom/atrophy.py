@@ -97,9 +97,9 @@ class Atrophy:
         """Its area in mm2 some years after the first visit."""
         return self.area_mm2 + self.growth * years
 
-    def add_to(self, retina: Retina, lesions: Lesions, years: float = 0.0) -> None:
-        """Take outer retina and pigment epithelium away within it, and mark its border."""
-        lesions.atrophy_mm2, lesions.atrophy_growth = self.area_after(years), self.growth
+    def add_to(self, retina: Retina, lesions: Lesions) -> None:
+        """Take outer retina and pigment epithelium away within it, as far as it has grown, and mark its border."""
+        lesions.atrophy_mm2, lesions.atrophy_growth = self.area_after(lesions.years), self.growth
         level = _level(self.outline, lesions.atrophy_mm2)
         height = self.outline.at(retina.z[:, 0], retina.x.mean(axis=0)) - level
         gone = np.clip(0.5 - height / BORDER_MM, 0, 1)

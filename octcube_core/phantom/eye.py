@@ -238,13 +238,13 @@ def examine(
 
 def _afflict(retina: Retina, eye: Eye, difficulty: float, years: float) -> Lesions:
     """Let the eye's diseases change the retina; the hyaloid lies in front of whatever the others have made of it."""
-    lesions = Lesions()
+    lesions = Lesions(years)
     streams = dict(zip(DISEASES, eye.pathology.spawn(len(DISEASES)), strict=True))
     for name in sorted(eye.severities, key=lambda name: (name == "PVD", DISEASES.index(name))):
         before = Before.of(retina, lesions)
         if name == "AMD" and eye.atrophy is not None:
             drusen(retina, lesions, streams[name])
-            eye.atrophy.add_to(retina, lesions, years)
+            eye.atrophy.add_to(retina, lesions)
         else:
             DISEASE_MODELS[name](retina, lesions, streams[name])
         before.scale(retina, lesions, eye.severities[name] / np.sqrt(difficulty))

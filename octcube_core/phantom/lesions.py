@@ -69,8 +69,15 @@ class Footprint:
 
 @dataclass(eq=False)
 class Lesions:
-    """Everything that the diseases of one eye add; of an atrophy its mm2 and the mm2 a year by which it grows."""
+    """Everything that the diseases of one eye add.
 
+    Attributes
+    ----------
+    years : since the first visit, for what grows with time
+    atrophy_mm2, atrophy_growth : area of an atrophy now, and mm2 a year by which it grows
+    """
+
+    years: float = 0.0
     blobs: list[Blob] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 import octcube_core
-from octcube_core.analysis import analyze, normal_probability
+from octcube_core.analysis import analyze
 from octcube_core.bench import measure, random_model
 from octcube_core.checkpoints.card import Label
 from octcube_core.errors import AnalysisCancelled, InputError
 from octcube_core.exam import Exam, OCTVolume
+from octcube_core.findings import normal_probability
+from octcube_core.models.family import network
 from octcube_core.models.heads import disease_probabilities
 from octcube_core.preprocess import prepare
 
@@ -111,6 +113,7 @@ import numpy as np, torch
 from octcube_core.analysis import analyze
 from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS
 from octcube_core.exam import Exam, OCTVolume
+from octcube_core.findings import normal_probability
 from octcube_core.models.random_weights import random_model
 
 def digests(threads):
@@ -207,6 +210,36 @@ def test_an_exception_from_the_callback_aborts_and_leaves_the_model_usable(
 )
 def test_normal_as_the_reference_reports_it(probabilities, normal: float) -> None:
     assert normal_probability(np.array(probabilities, np.float32)) == pytest.approx(normal)
+
+
+EYE, WHOLE_BODY = Label("DME", "DME", ("E10.311", "E11.311")), Label("Stroke", "I63", ("I63",))
+
+
+@pytest.mark.parametrize(
+    ("second", "exclusive", "reported"),
+    [
+        (Label("RNV", "RNV", ("H35.05",)), False, True),
+        (Label("RNV", "RNV", ("H35.05",)), True, False),
+        (WHOLE_BODY, False, False),
+        (Label("Diabetes", "E11", ("E11", "E11.311")), False, False),
+        (Label("Of no known code", "X"), False, False),
+        (None, False, False),
+    ],
+)
+def test_only_several_diseases_of_the_eye_say_that_an_eye_is_normal(
+    exam, second, exclusive, reported
+) -> None:
+    labels = (EYE,) if second is None else (EYE, second)
+    card = random_model(1, 64, 2, SHAPE).card
+    card = dataclasses.replace(card, labels=labels, exclusive=exclusive)
+    card = dataclasses.replace(
+        card, architecture=dataclasses.replace(card.architecture, outputs=card.outputs)
+    )
+    found = analyze(exam, network(card).eval())
+    assert (found.normal_probability is not None) == reported
+    if reported:
+        scores = np.array([score.probability for score in found.scores])
+        assert found.normal_probability == pytest.approx(normal_probability(scores))
 
 
 def test_warnings_say_what_a_reader_should_know(exam, model) -> None:

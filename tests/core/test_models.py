@@ -65,6 +65,21 @@ def test_positions_of_the_stored_grid_are_the_stored_ones() -> None:
     assert torch.equal(positions((4, 3, 5)), expected.flatten(1, 2))
 
 
+@pytest.mark.parametrize(("grid", "dim"), [((10, 8, 8), 128), ((20, 16, 16), 64), ((5, 3, 7), 30)])
+def test_new_positions_tell_every_place_from_every_other_beside_content(grid, dim) -> None:
+    positions = CubePositions(dim, grid)
+    code = positions(grid)[0].detach()
+    apart = torch.cdist(code, code) / dim**0.5
+    content = CubeEmbedding(dim, (3, 16, 16)).project(torch.rand(64, 768)).std()
+    assert apart.median() > 0.3 * content  # a token says where it is beside what it holds
+    assert apart.fill_diagonal_(torch.inf).min() > 0.1 * content  # also of neighbours
+    assert code.std() < 3 * content
+    along = positions.temporal[0].detach()
+    steps = torch.stack([(along[0] - place).norm() for place in along])
+    assert steps[1] < steps[2] < steps[-1]  # neighbours are alike
+    assert all(table.requires_grad for table in positions.parameters())
+
+
 def test_images_have_positions_in_the_plane_alone() -> None:
     positions = _positions(planar=True)
     assert "temporal" not in dict(positions.named_parameters())

@@ -128,7 +128,7 @@ def test_unknown_diseases_and_tiny_shapes_are_refused():
 
 
 def _trivial_features(number: int) -> tuple[np.ndarray, np.ndarray]:
-    exam = make_exam((3, 77, number))
+    exam = make_exam((3, 77, number), shape=(20, 256, 128))
     voxels = exam.volume.voxels
     histogram = np.bincount((voxels >> 2).ravel(), minlength=64) / voxels.size
     profile = voxels.mean(axis=(0, 2)) / 255
@@ -136,12 +136,14 @@ def _trivial_features(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_brightness_and_mean_profile_do_not_give_the_diseases_away():
+def test_brightness_and_mean_profile_do_not_give_the_diseases_away(monkeypatch):
     linear_model = pytest.importorskip("sklearn.linear_model", reason="needs scikit-learn")
     from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # A process per core: threads of their own would only wait for each other.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         rows = list(pool.map(_trivial_features, range(500), chunksize=20))
     features = np.array([row[0] for row in rows])

@@ -74,6 +74,19 @@ def test_the_mask_has_the_area_and_it_grows_by_its_rate():
             assert _masked_mm2(exam) == pytest.approx(exam.truth.ga_area_mm2, rel=0.3, abs=0.4)
 
 
+def test_an_atrophy_among_other_diseases_grows_too():
+    """Of a cohort of eyes with any disease: some with macular degeneration have an atrophy."""
+    plans = make_cohort(0, 60, eyes=1, visits=(2, 2), shape=(4, 64, 16), styles={"spectralis": 1})
+    degenerated = [plan for plan in plans if "AMD" in plan.severities and plan.visit == 1]
+    exams = [make_visit(replace(plan, severities={"AMD": 1.0})) for plan in degenerated]
+    plan, before = next(
+        pair for pair in zip(degenerated, exams, strict=True) if pair[1].truth.ga_growth
+    )
+    after = make_visit(replace(plan, years=2.0, severities={"AMD": 1.0})).truth
+    expected = before.truth.ga_area_mm2 + 2 * before.truth.ga_growth
+    assert after.ga_area_mm2 == pytest.approx(expected)
+
+
 def test_autofluorescence_is_dark_where_the_retina_is_lost():
     exam = _visits(1, 0.0)[0]
     lost = exam.truth.masks["AMD"].sum(axis=1) * exam.volume.spacing_mm[1] * 1000 > 150
