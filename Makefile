@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 HEADLESS := $(shell [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && echo yes)
 SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x768x24")
 
-.PHONY: help venv demo test fuzz lint clean
+.PHONY: help venv demo test family fuzz lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   open the viewer on a synthetic eye (without a display: write demo.png)"
 	@echo "make test   run the tests"
+	@echo "make family train the small models that ship, from synthetic eyes, and measure them (runs/family)"
 	@echo "make fuzz   damage files of every format and see that each opens or is refused in one sentence"
 	@echo "make lint   check style, types and imports"
 	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(SCREEN) $(BIN)/python -m pytest
+
+family: $(READY)
+	$(BIN)/python -m train family --out runs/family
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

@@ -12,18 +12,21 @@ COMMANDS = {
     "prepare": ("train.data.prepare", "make a store of exams of any format"),
     "mae": ("train.mae", "pre-train a masked autoencoder on a store"),
     "coep": ("train.coep", "align OCT volumes and en-face images of the same eyes"),
-    "finetune": ("train.finetune", "train a disease classifier on a store"),
+    "finetune": ("train.finetune", "train a model for labels or values on a store"),
     "icd-labels": ("train.data.icd_labels", "make a label table of diagnosis codes"),
     "evaluate": ("train.evaluation.evaluate", "predict a split, with figures and intervals"),
     "export": ("train.export", "write a training checkpoint for the viewer or the reference"),
+    "family": ("train.family.run", "train and measure a whole family of small models"),
+    "prove": ("train.family.prove", "what a trained family reaches, beside what it should"),
     "benchmark": ("train.evaluation.benchmark", "measure a model on unseen synthetic eyes"),
+    "center-slice": ("train.evaluation.center_slice", "compare volumes with their middle B-scan"),
     "mae-speed": ("train.evaluation.mae_speed", "measure MAE training by its decode_fraction"),
     "memory": ("train.evaluation.memory", "measure or estimate the memory that fine-tuning takes"),
 }
 
 
 def _usage() -> str:
-    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    lines = "\n".join(f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items())
     return (
         f"usage: python -m train COMMAND [options]   (COMMAND --help lists the options)\n\n{lines}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ from octcube_core.checkpoints.hub import locate
 from octcube_core.checkpoints.zoo import is_torch_file
 from octcube_core.errors import CheckpointError, InputError
 from octcube_core.runtime import PRECISIONS
+from train.engine.adapters import Weights, merged_adapters
 from train.engine.card_in_checkpoint import ADAPTERS_KEY, PREFIX_KEY
-
-Weights = dict[str, torch.Tensor]
-_ADAPTER = re.compile(r"(.*)\.lora_(A|B)\.[^.]+\.weight")
 
 
 def main(argv: list[str]) -> None:
@@ -116,25 +113,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f"{path} is no training checkpoint of this program.")
     return content
-
-
-def merged_adapters(weights: Weights, scale: float) -> Weights:
-    """Weights with low-rank adapters added in (Hu et al., arXiv:2106.09685): W + scale * B A.
-
-    Names are those of peft: ``layer.base_layer.weight``, ``layer.lora_A.NAME.weight``, ``layer.lora_B.NAME.weight``.
-    """
-    adapters: dict[str, Weights] = {}
-    plain: Weights = {}
-    for name, tensor in weights.items():
-        if match := _ADAPTER.fullmatch(name):
-            adapters.setdefault(match[1], {})[match[2]] = tensor.float()
-        else:
-            plain[name.replace(".base_layer.", ".")] = tensor
-    for layer, pair in adapters.items():
-        name = f"{layer}.weight"
-        update = scale * (pair["B"] @ pair["A"])
-        plain[name] = (plain[name].float() + update).to(plain[name].dtype)
-    return plain
 
 
 def _write(out: Path, layout: str, card: ModelCard, weights: Weights) -> None:

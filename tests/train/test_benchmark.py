@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import octcube_core as oc
+from octcube_core.checkpoints.card import Label, Target
+from octcube_core.checkpoints.format import save_checkpoint
+from octcube_core.models.family import network
 from octcube_core.phantom import DISEASES, make_exam
+from tests.train.tiny_exams import image_card, volume_card
 from train.__main__ import main
 from train.data.phantoms import BENCHMARK_EYES, TRAINING_EYES
 from train.evaluation.pointing import FOCAL, mass_inside, points_at, tokens_in_lesion
@@ -115,6 +120,19 @@ def test_the_tables_name_every_disease_and_method(capsys):
     shown = capsys.readouterr().out
     for word in (*DISEASES, "HiResCAM norm1", "Grad-CAM norm2", "EigenCAM norm1"):
         assert word in shown
+
+
+@pytest.mark.parametrize(
+    "card",
+    [volume_card(targets=(Target("Growth", "G"),)), image_card(labels=(Label("DME", "DME"),))],
+    ids=["values", "labels of an image"],
+)
+def test_a_model_without_diseases_of_volumes_is_refused(card, tmp_path, capsys):
+    architecture = replace(card.architecture, outputs=card.outputs)
+    save_checkpoint(tmp_path / "m.safetensors", network(replace(card, architecture=architecture)))
+    assert main(["benchmark", "--n", "1", "--model", str(tmp_path / "m.safetensors")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "tiny scores no diseases of OCT volumes" in line
 
 
 def test_a_bad_request_is_one_line(capsys):

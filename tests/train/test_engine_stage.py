@@ -57,6 +57,28 @@ def test_export_has_the_weights_of_the_best_epoch_averaged_if_asked(store, runne
             assert not torch.equal(current, best["state_dict"]["model.head.linear.weight"])
 
 
+def test_without_a_best_epoch_the_last_is_exported(store, runner, tmp_path):
+    exported = tmp_path / "model.safetensors"
+    unknown = ["--monitor=val/undefined", "--monitor_mode=max", f"--export={exported}"]
+    ended = runner.run(options(store, tmp_path, *SMALL, *unknown), tmp_path / "log")
+    assert ended.codes == [0], ended.output
+    assert "was never a number" in ended.output
+    last = torch.load(tmp_path / "checkpoints" / "step-000000010.ckpt", weights_only=True)
+    head = load_checkpoint(exported).head.linear.weight
+    assert torch.equal(head, last["state_dict"]["model.head.linear.weight"].bfloat16().float())
+
+
+def test_weights_that_are_no_numbers_take_no_checkpoints_place(store, runner, tmp_path):
+    arguments = options(store, tmp_path, *SMALL)
+    assert runner.run(arguments, tmp_path / "log").codes == [0]
+    before = steps_of(tmp_path)
+    further = ["--trainer.max_epochs=9", "--model.spoil_at=10"]
+    ended = runner.run([*arguments, *further], tmp_path / "spoilt.log")
+    assert ended.codes == [2], ended.output
+    assert "are no numbers any more" in ended.output.strip().splitlines()[-1]
+    assert steps_of(tmp_path) == before
+
+
 def test_finished_run_only_exports_again(store, runner, tmp_path):
     arguments = options(store, tmp_path, *SMALL, "--ema=0.5")
     assert runner.run(arguments, tmp_path / "log").codes == [0]
@@ -72,6 +94,15 @@ def test_finished_run_only_exports_again(store, runner, tmp_path):
     assert torch.equal(head, best["model.head.linear.weight"].bfloat16().float())
 
 
+def test_run_that_ended_early_stays_ended(store, runner, tmp_path):
+    still = ["--patience=1", "--model.optimisation.lr=1e-30", "--trainer.max_epochs=9"]
+    arguments = options(store, tmp_path, *SMALL, *still)
+    for attempt in range(2):
+        ended = runner.run(arguments, tmp_path / f"{attempt}.log")
+        assert ended.codes == [0], ended.output
+        assert steps_of(tmp_path) == 10  # the second of the epochs was no better
+
+
 def test_fsdp2_gives_the_weights_of_ddp_and_goes_on_from_its_checkpoint(store, runner, tmp_path):
     small = ["--data.batch_size=2", "--data.workers=0", "--trainer.devices=2"]
     for name, strategy in (("ddp", "ddp"), ("fsdp2", "fsdp2")):
@@ -82,8 +113,9 @@ def test_fsdp2_gives_the_weights_of_ddp_and_goes_on_from_its_checkpoint(store, r
         )  # fmt: skip
         ended = runner.run(arguments, tmp_path / f"{name}.log", 2)
         assert ended.codes == [0, 0], ended.output
-    exported = load_checkpoint(tmp_path / "fsdp2.safetensors").state_dict()
-    assert all(weight.isfinite().all() for weight in exported.values())
+    exported = load_checkpoint(tmp_path / "fsdp2.safetensors")
+    assert exported.card.trained_on == "20 toys"  # as the data said
+    assert all(weight.isfinite().all() for weight in exported.state_dict().values())
     assert best_loss(tmp_path / "fsdp2") == pytest.approx(best_loss(tmp_path / "ddp"), rel=1e-3)
     arguments[arguments.index("--trainer.max_epochs=1")] = "--trainer.max_epochs=2"
     ended = runner.run(arguments, tmp_path / "more.log", 2)
@@ -120,6 +152,7 @@ def start(arguments: list[str], *launcher: str) -> tuple[subprocess.CompletedPro
     return ended, time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ()], ids=["torchrun", "lightning"])
 def test_one_failing_process_ends_all_with_its_error(launcher, store, tmp_path):
     small = ["--data.batch_size=2", "--data.workers=0", "--trainer.devices=2"]
@@ -129,6 +162,7 @@ def test_one_failing_process_ends_all_with_its_error(launcher, store, tmp_path):
     assert "the toy broke, as told" in ended.stderr
 
 
+@pytest.mark.slow
 def test_torchrun_trains_like_any_two_processes(store, runner, tmp_path):
     # The recipe's number of devices gives way to the launcher's.
     arguments = ["--data.batch_size=2", "--data.workers=0", "--trainer.max_epochs=1"]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -24,7 +29,7 @@ from train.data.store import VolumeStore
 from train.engine.optimiser import Optimisation
 from train.evaluation.pointing import points_at, tokens_in_lesion
 from train.tasks.finetune import FinetuneTask
-from train.tasks.finetuning.folds import read_recipe
+from train.tasks.finetuning.folds import passing_signals_on, read_recipe
 from train.tasks.finetuning.lesions import lesion_targets
 
 CONFIGS = Path(__file__).parents[2] / "train" / "configs"
@@ -121,11 +126,13 @@ def test_a_run_ends_in_a_model_that_analyses(run, store):
     assert run() == 0
     model = oc.load_model(run.exported)
     assert model.card.synthetic
+    assert model.card.trained_on == "8 exams (OCT) of exams"
     analysis = oc.analyze(exam_of(VolumeStore.open(store), 0), model)
     assert [score.abbreviation for score in analysis.scores] == ["A", "B"]
     assert analysis.saliency.shape == (2, 2, 2, 2)
 
 
+@pytest.mark.slow
 def test_folds_are_predicted_each_by_the_model_that_did_not_see_it(run, store, capfd):
     assert run("--folds", "2", "--monitor=val/loss", "--monitor_mode=min") == 0
     table = pd.read_parquet(run.exported.with_suffix(".predictions.parquet"))
@@ -138,6 +145,22 @@ def test_folds_are_predicted_each_by_the_model_that_did_not_see_it(run, store, c
     capfd.readouterr()
     assert run("--folds", "2") == 0
     assert capfd.readouterr().out.count("is not trained again") == 2
+
+
+def test_a_fold_gets_the_signals_that_ask_for_an_end(tmp_path):
+    ready = tmp_path / "ready"
+    child = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7)); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+
+    def plead() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    Thread(target=plead, daemon=True).start()
+    assert passing_signals_on([sys.executable, "-c", child]) == 7
 
 
 def test_a_run_may_start_from_a_model(tmp_path):

@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _fit(
-    store: Path, card: ModelCard, labels: Labels, modalities: list[str], steps: int = 60, **options
+    store: Path, card: ModelCard, labels: Labels, modalities: list[str], steps: int = 90, **options
 ) -> tuple[FinetuneTask, StoreData, list[dict[str, float]]]:
     """Train on all training exams at once; loss and metrics on them before and after."""
     torch.manual_seed(3)
@@ -161,6 +161,19 @@ def test_values_come_in_their_units(store) -> None:
     assert [target.mean for target in targets] == pytest.approx(known.mean().tolist(), abs=1e-5)
     areas = [values["AREA"] for values in _predicted(task, data).values()]
     assert 8 < np.mean(areas) < 15
+
+
+def test_drop_path_leaves_out_whole_exams_also_before_a_head_of_slices(store) -> None:
+    card, labels, modalities = CASES["values by slices"]
+    task, data, _ = _fit(store, card, labels, modalities, steps=0, drop_path=0.5)
+    batch = next(iter(data.train_dataloader()))
+    encoder, volume = task.model.encoder, model_inputs(task.model.card, batch)["OCT"]
+    attended = encoder.train().attend(encoder.trunk(volume))
+    without = attended[:, 1:].unflatten(1, (2, 4)).mean(dim=2)
+    left_out = (encoder.pool(attended, layers=2) - without).abs().amax(dim=2) < 1e-6
+    assert left_out.any()
+    assert not left_out.all()
+    assert torch.equal(left_out[:, 0], left_out[:, 1])
 
 
 def test_a_linear_probe_leaves_the_encoder_as_it_was(store) -> None:

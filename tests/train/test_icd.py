@@ -9,9 +9,11 @@ import pytest
 
 from octcube_core.checkpoints.card import Label
 from octcube_core.errors import InputError
+from tests.train.tiny_store import make_tiny_store
 from train.__main__ import main
 from train.data.icd import categories, category_name
 from train.data.icd_labels import code_labels
+from train.data.patient_hash import patient_hash
 
 
 @pytest.mark.parametrize(
@@ -70,9 +72,19 @@ def test_the_command_writes_labels_and_names_and_says_what_it_could_not_map(tmp_
     lines = ["patient,code,date", "007,25000,2020-01-02", "8,E11.9,2021-05-06", "8,what,", ",I10,"]
     (tmp_path / "codes.csv").write_text("\n".join(lines))
     out = tmp_path / "labels.parquet"
+    ours = sorted(patient_hash(name, "grains") for name in ("007", "8"))
+    store = make_tiny_store(
+        tmp_path / "store", 4, columns={"patient": [ours[0]] * 2 + [ours[1]] * 2}
+    )
+    (store / "salt.txt").write_text("grains\n")
     arguments = [str(tmp_path / "codes.csv"), "--out", str(out), "--minimum-count", "2"]
-    assert main(["icd-labels", *arguments]) == 0
-    assert pd.read_parquet(out).to_dict("list") == {"patient": ["007", "8"], "E11": [1, 1]}
+    with pytest.raises(
+        SystemExit, match="2"
+    ):  # without a store's salt, ids would stay what they are
+        main(["icd-labels", *arguments])
+    assert not out.exists()
+    assert main(["icd-labels", *arguments, "--store", str(store)]) == 0
+    assert pd.read_parquet(out).to_dict("list") == {"patient": ours, "E11": [1, 1]}
     names = json.loads(out.with_suffix(".json").read_text())
     assert names["labels"] == [
         {
@@ -89,11 +101,16 @@ def test_the_command_writes_labels_and_names_and_says_what_it_could_not_map(tmp_
         "codes.csv",
         "labels.json",
         "labels.parquet",
+        "store",
     ]
+    (store / "salt.txt").unlink()
+    assert main(["icd-labels", *arguments, "--store", str(store)]) == 2
+    assert "has its salt.txt" in capsys.readouterr().err
 
 
 def test_a_table_without_codes_is_refused(tmp_path, capsys):
     (tmp_path / "codes.csv").write_text("person,icd\n1,I10\n")
     arguments = [str(tmp_path / "codes.csv"), "--out", str(tmp_path / "labels.parquet")]
+    arguments += ["--store", str(make_tiny_store(tmp_path / "store", 4))]
     assert main(["icd-labels", *arguments]) == 2
     assert "no column 'patient'" in capsys.readouterr().err

@@ -116,7 +116,12 @@ def test_lines_of_one_key_may_complete_each_other(store, table):
 def test_how_many_exams_have_labels_is_said(store, table, caplog):
     with caplog.at_level("INFO"):
         Labels("binary", ["stroke"], table("patient,stroke\n007,1\nx,1\n")).table(store)
+        text = "patient,E11,I10,stage\n007,1,none,none\nb,0,1,mild\nc,1,NA,\n"
+        Labels("binary", ["E11", "I10"], table(text)).table(store)
+        Labels("multiclass", ["stage"], table(text)).table(store)
     assert "labels for 3 of 5 exams; 1 of its rows" in caplog.text
+    assert "labels for 5 of 5 exams, fewer for I10 1." in caplog.text  # none is no answer here ...
+    assert "labels for 4 of 5 exams (mild 1, none 3)." in caplog.text  # ... and a class there
 
 
 @pytest.mark.parametrize(

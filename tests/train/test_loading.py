@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from octcube_core.checkpoints.card import Architecture
 from octcube_core.errors import InputError
@@ -16,6 +18,7 @@ from octcube_core.exam import EnFaceImage, OCTVolume
 from octcube_core.preprocess import resize_volume
 from octcube_core.preprocess_image import prepare_image
 from tests.train.tiny_store import SHAPE, make_tiny_store, pixels
+from tests.train.two_processes import run
 from train.__main__ import main
 from train.data.datasets import StoreDataset
 from train.data.labels import Labels
@@ -153,7 +156,7 @@ class Recorder(L.LightningModule):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_goes_on_with_the_batches_it_has_not_seen(folder, tmp_path, workers):
-    def run(keep=None, resume=None):
+    def train(keep=None, resume=None):
         torch.manual_seed(0)
         recorder = Recorder(keep)
         trainer = L.Trainer(
@@ -164,13 +167,42 @@ def test_a_run_goes_on_with_the_batches_it_has_not_seen(folder, tmp_path, worker
         trainer.fit(recorder, data, ckpt_path=resume)
         return recorder.seen
 
-    whole = run(keep=tmp_path)
+    whole = train(keep=tmp_path)
     steps = len(whole) // 3
     assert steps == 3  # 9 training exams, two of them without OCT
     assert [epoch for epoch, _ in whole] == [0] * 3 + [1] * 3 + [2] * 3
     assert whole[:3] != [(0, rows) for _, rows in whole[3:6]]
     for step in (1, 2, 3, 4, 8):
-        assert run(resume=tmp_path / f"{step}.ckpt") == whole[step:], step
+        assert train(resume=tmp_path / f"{step}.ckpt") == whole[step:], step
+
+
+def _rows_of_two(folder: str) -> list[tuple[int, list[int]]]:
+    """What one of two processes trains on."""
+    rank = str(dist.get_rank())
+    os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "1"}
+    recorder = Recorder(None)
+    trainer = L.Trainer(
+        max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(recorder, StoreData(folder, ["OCT", "IR"], batch_size=2, workers=0))
+    return recorder.seen
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_divide_every_batch_among_them(folder):
+    first, second = run(_rows_of_two, str(folder))
+    assert [epoch for epoch, _ in first] == [epoch for epoch, _ in second] == [0, 0, 1, 1]
+    for epoch in (0, 1):
+        rows = [
+            row
+            for seen in (first, second)
+            for number, part in seen
+            if number == epoch
+            for row in part
+        ]
+        assert len(rows) == len(set(rows)) == 8  # of nine
 
 
 def test_the_data_module_leaves_out_exams_without_the_modality_or_a_label(folder):

@@ -116,7 +116,13 @@ def test_a_start_of_other_sizes_is_refused(tmp_path):
 def test_data_of_the_wrong_kind_are_refused():
     def check(planar, modalities, frames=6, slices=None):
         task = MAETask(card(planar, high_res_embedding=not planar), OPTIMISATION, slices=slices)
-        task.check(SimpleNamespace(modalities=modalities, volume_shape=(frames, 32, 32)))
+        shape = (frames, 32, 32)
+        task.check(
+            SimpleNamespace(
+                modalities=modalities, volume_shape=shape, training=[1, 2], store="eyes"
+            )
+        )
+        assert task.model.card.trained_on == f"2 exams ({', '.join(modalities)}) of eyes"
 
     check(False, ["OCT"])
     check(True, ["FAF", "IR"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from octcube_core.phantom import DISEASES, make_exam
 from octcube_core.phantom.systemic import CONDITIONS
 from train.__main__ import main
+from train.data.only_run import lock_out_others
 from train.data.phantom_rows import BENCHMARK_EYES, Request, jobs_of
 from train.data.phantoms import split_patients
 from train.data.store import VolumeStore
@@ -92,18 +92,44 @@ def _files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_two_runs_do_not_make_one_store(tmp_path, capsys):
+    first = lock_out_others(tmp_path / ".eyes.lock", tmp_path / "eyes")
+    command = ["phantoms", "--out", str(tmp_path / "eyes"), *SMALL, "--n", "2"]
+    assert main(command) == 2
+    assert "Another process is making" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".eyes.lock"]
+    os.close(first)
+    (tmp_path / "eyes").mkdir()
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["eyes"]
+
+
+def _children(parent: int) -> list[str]:
+    """Processes of a process, where the system says which."""
+    return [
+        stat.parent.name
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if stat.read_text().rsplit(")")[-1].split()[1] == str(parent)
+    ]
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_store(tmp_path):
     command = ["phantoms", "--n", "40", "--size", "6", "32", "32", "--workers", "1"]
     killed = tmp_path / "killed"
     arguments = [sys.executable, "-m", "train", *command, "--out", str(killed)]
-    process = subprocess.Popen(arguments, start_new_session=True)
+    process = subprocess.Popen(arguments)
     unfinished = tmp_path / ".killed.unfinished"
     deadline = time.monotonic() + 120
     while not list(unfinished.glob("rows-*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    workers = _children(process.pid)
+    process.kill()
     process.wait()
+    while any(Path("/proc", worker).exists() for worker in workers):
+        assert time.monotonic() < deadline, "its processes live on"
+        time.sleep(0.05)
     made = list(unfinished.glob("rows-*.json"))
     assert len(made) == 1
     assert not killed.exists()

@@ -18,8 +18,10 @@ from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.readers import find_exams, read_exam
 from octcube_core.writers import write_exam
+from tests.train.in_process import InProcess
 from train.__main__ import main
 from train.data.patient_hash import patient_hash
+from train.data.prepare import build, exam_rows
 from train.data.store import VolumeStore
 
 SIZE, IMAGE_SIZE = (6, 32, 32), (48, 32)
@@ -73,8 +75,15 @@ def prepared(archive, tmp_path_factory) -> Path:
     store = tmp_path_factory.mktemp("prepared") / "store"
     salt = store.with_name("salt")
     command = [str(archive), "--store", str(store), "--salt-file", str(salt), *OPTIONS]
-    assert main(["prepare", *command, "--workers", "2"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "OrderedPool", InProcess)
+        assert main(["prepare", *command, "--workers", "2"]) == 0
     return store
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    monkeypatch.setattr(build, "OrderedPool", InProcess)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,8 @@ def test_every_readable_exam_is_a_row_and_every_other_an_error(prepared, manifes
     reasons = dict(zip(errors["source"].str.rsplit("/").str[-1], errors["reason"], strict=True))
     assert set(reasons) == {"again.dcm", "cut.dcm", "circle.npz"}
     assert "same scan" in reasons["again.dcm"]
-    assert "b1/" in reasons["again.dcm"]
+    hashed = patient_hash("b1", VolumeStore.open(prepared).salt)
+    assert f"/{hashed}/" in reasons["again.dcm"]
     assert "circle" in reasons["circle.npz"]
     assert all(reason.endswith(".") and "\n" not in reason for reason in reasons.values())
 
@@ -137,6 +147,7 @@ def test_no_byte_of_the_store_tells_who_the_patient_is(archive, prepared):
         assert secret.encode("utf-16-le") not in stored
 
 
+@pytest.mark.usefixtures("in_process")
 def test_an_error_names_its_path_but_not_a_known_patient(tmp_path):
     circle = exam(scan_pattern="circle", enface=())
     top = tmp_path / "exams"
@@ -147,6 +158,50 @@ def test_an_error_names_its_path_but_not_a_known_patient(tmp_path):
     (source,) = pd.read_parquet(store / "errors.parquet")["source"]
     hashed = VolumeStore.open(store).manifest["patient"].item()
     assert source.startswith(f"{top}/{hashed}/of ...")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_folder_that_may_be_called_after_its_patient_is_told_to_the_user_alone(tmp_path, capsys):
+    top = tmp_path / "exams"
+    for name in ("Quagga Zebedee", "Other Person"):
+        (top / name).mkdir(parents=True)
+        np.save(top / name / "fine.npy", RNG.integers(0, 256, (3, 30, 40), np.uint8))
+    (top / "Quagga Zebedee" / "bad.npy").write_bytes(b"nothing")
+    store = tmp_path / "store"
+    command = ["prepare", str(top), "--store", str(store), *OPTIONS]
+    assert main(command) == 0
+    assert "Quagga" not in capsys.readouterr().err
+    stored = b"".join(content(store).values())
+    assert b"Quagga" not in stored
+    assert b"Zebedee" not in stored
+    for _ in range(2):  # of the finished store too
+        assert main([*command, "--list-errors"]) == 0
+        assert f"{top}/Quagga Zebedee/bad.npy: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_an_error_of_the_program_is_said_loudly(archive, tmp_path, monkeypatch, capsys):
+    make = exam_rows.luminance
+
+    def broken(rgb):
+        if rgb.mean() > 0:
+            raise NameError("quagga")
+        return make(rgb)
+
+    monkeypatch.setattr(exam_rows, "luminance", broken)
+    store = tmp_path / "store"
+    command = ["prepare", str(archive), "--store", str(store), *OPTIONS]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="1"):
+            main(command)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("3 of them failed in a way that nobody foresaw")
+        assert "NameError in train.data.prepare.exam_rows, line" in said
+        assert "quagga" not in said
+    assert len(VolumeStore.open(store).manifest) == 3
+    errors = pd.read_parquet(store / "errors.parquet")
+    assert errors["unexpected"].str.startswith("NameError in ").sum() == 3
+    assert b"quagga" not in b"".join(content(store).values())
 
 
 def test_volumes_are_what_the_viewer_feeds(archive, prepared, manifest):
@@ -203,12 +258,13 @@ def test_the_same_command_says_that_the_store_is_finished(archive, prepared, cap
 
 def test_the_result_does_not_depend_on_the_number_of_workers(archive, prepared, tmp_path):
     store = tmp_path / "store"
-    command = ["prepare", str(archive), "--store", str(store), *OPTIONS, "--workers", "1"]
+    command = ["prepare", str(archive), "--store", str(store), *OPTIONS, "--workers", "2"]
     assert main([*command, "--salt-file", str(prepared.with_name("salt"))]) == 0
-    assert content(store) == content(prepared)
+    assert content(store) == content(prepared)  # which one process made
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_wrong_source_or_option_is_one_sentence(tmp_path, capsys):
     np.save(tmp_path / "bad.npy", np.zeros(5))
     store = ["--store", str(tmp_path / "store")]
@@ -229,6 +285,7 @@ def test_the_recipe_is_written_down(prepared):
     assert (tuple(stated["size"]), stated["cross_device"]) == (SIZE, "auto")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_all_real_files_in_one_run(tmp_path):
     beside = Path(__file__).parents[2] / "../shared/data"
     real = Path(os.environ.get("OCTCUBE_TEST_DATA", beside)).resolve()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from octcube_core.errors import InputError
+from tests.train.in_process import InProcess
 from train.data.prepare.build import build
 from train.data.prepare.exam_rows import Recipe
 from train.data.prepare.journal import Block, Workplace
@@ -22,20 +23,28 @@ RECIPE = Recipe((2, 8, 8), (8, 8), ("IR", "FAF"), "auto", ("raster",))
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from test_prepare_resume import plan
-from train.data.prepare.build import build
+from tests.train.in_process import InProcess
+from tests.train.test_prepare_resume import plan
+from train.data.prepare import build
 
 def progress(done, total):
     if done == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-if __name__ == "__main__":
-    build(plan(sys.argv[1]), Path(sys.argv[2]), 1, Path(sys.argv[4]), progress)
+build.OrderedPool = InProcess
+build.build(plan(sys.argv[1]), Path(sys.argv[2]), 1, Path(sys.argv[4]), progress)
 """
 
 
 def plan(source: Path | str, seed: int = 0) -> Plan:
     return Plan((str(source),), RECIPE, (0.8, 0.1, 0.1), seed, None, "none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_process():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.data.prepare.build.OrderedPool", InProcess)
+        yield
 
 
 def ignore(_done: int, _total: int) -> None:
@@ -79,7 +88,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(exams, salt, whole, t
     command = [sys.executable, "-c", KILLED, str(exams), str(store)]
     for done in (10, 45):
         killed = subprocess.run(
-            [*command, str(done), str(salt)], cwd=Path(__file__).parent, check=False
+            [*command, str(done), str(salt)], cwd=Path(__file__).parents[2], check=False
         )
         assert killed.returncode == -signal.SIGKILL
         assert not store.exists()

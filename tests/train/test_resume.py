@@ -114,6 +114,18 @@ def test_kills_at_random_moments_change_nothing(variant, store, runner, tmp_path
     same(end_of(tmp_path / "whole"), end_of(tmp_path / "killed"))
 
 
+@pytest.mark.parametrize("variant", ["plain", "so many steps"])
+def test_an_end_between_epochs_changes_nothing(variant, store, runner, tmp_path):
+    _, more = VARIANTS[variant]
+    assert runner.run(options(store, tmp_path / "whole", *more), tmp_path / "log").codes == [0]
+    arguments = options(store, tmp_path / "ended", *more)
+    plea = {"TOY_SIGNAL": f"{signal.SIGTERM:d}:4:0"}  # in the last step of the first epoch
+    assert runner.run(arguments, tmp_path / "ended.log", env=plea).codes == [143]
+    assert steps_of(tmp_path / "ended") == 5
+    assert runner.run(arguments, tmp_path / "ended.log").codes == [0]
+    same(end_of(tmp_path / "whole"), end_of(tmp_path / "ended"))
+
+
 def test_reading_processes_change_nothing(store, runner, tmp_path):
     """Batches that workers had read ahead when the run was killed are neither lost nor seen twice."""
     arguments = ["--data.batch_size=4", "--trainer.max_epochs=2"]

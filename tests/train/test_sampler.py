@@ -58,6 +58,14 @@ def test_another_number_of_processes_goes_on_only_between_epochs():
         EpochSampler(23, 4, world_size=2).load_state_dict({**state, "position": 1})
     with pytest.raises(InputError, match="rows 23, but now it is 22"):
         EpochSampler(22, 4).load_state_dict({**state, "position": 1})
+    for processes, batch in (
+        (2, 4),
+        (1, 2),
+    ):  # at the end of an epoch, all of its five batches used
+        sampler = EpochSampler(23, batch, world_size=processes)
+        sampler.load_state_dict({**state, "epoch": 1, "position": 5})
+        assert sampler.epoch == 1
+        assert list(sampler) == []
 
 
 def test_weights_bring_rare_rows_as_often_as_common_ones():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -32,6 +33,7 @@ class ToyTask(L.LightningModule):
     Parameters
     ----------
     fail_at, fail_rank : optimiser step at which a process raises
+    spoil_at : optimiser step at which the loss is no number
 
     The environment variable ``TOY_SIGNAL``, "number:step:seconds", sends a process that signal so long after it has
     begun a step; with ":rank" at its end only the process of that rank. ``TOY_KILL_SAVING`` kills one while it writes
@@ -41,16 +43,20 @@ class ToyTask(L.LightningModule):
     monitor = "val/loss"
 
     def __init__(
-        self, optimisation: Optimisation, fail_at: int | None = None, fail_rank: int = 0
+        self,
+        optimisation: Optimisation,
+        fail_at: int | None = None,
+        fail_rank: int = 0,
+        spoil_at: int | None = None,
     ) -> None:
         super().__init__()
         self.model = OCTCubeClassifier(card())
         self.model.encoder.norm.requires_grad_(False)  # which the classifier does not apply
         self.optimisation = optimisation
-        self.fail_at, self.fail_rank = fail_at, fail_rank
+        self.fail_at, self.fail_rank, self.spoil_at = fail_at, fail_rank, spoil_at
 
     def check(self, data: Any) -> None:
-        pass
+        self.model.card = replace(card(), trained_on=f"{len(data.training)} toys")
 
     def exported(self) -> OCTCubeClassifier:
         return self.model
@@ -62,7 +68,7 @@ class ToyTask(L.LightningModule):
         volume = volumes_to_input(batch["volume"], SHAPE)
         loss = self._loss(volume + 0.1 * torch.randn_like(volume))
         self.log("train/loss", loss.detach())
-        return loss
+        return loss * torch.nan if self.global_step == self.spoil_at else loss
 
     def _signal_itself(self) -> None:
         number, step, seconds, *rank = os.environ.get("TOY_SIGNAL", "9:never:0").split(":")
@@ -72,6 +78,7 @@ class ToyTask(L.LightningModule):
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         loss = self._loss(volumes_to_input(batch["volume"], SHAPE))
         self.log("val/loss", loss, sync_dist=True)
+        self.log("val/undefined", torch.nan)
 
     def _loss(self, volume: torch.Tensor) -> torch.Tensor:
         target = volume.mean(dim=(1, 2, 3, 4))

@@ -17,6 +17,7 @@ from octcube_core.errors import InputError
 from train.data.icd import categories, category_name
 from train.data.label_file import patients_in_store, read_table
 from train.data.label_values import cells_as_text
+from train.data.patient_hash import SALT
 from train.data.store import VolumeStore
 
 SHOWN = 10  # unmapped codes that are named
@@ -63,17 +64,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--store",
         type=Path,
-        help="store of the patients: only they count, and their ids are written as its hashes; without it the ids are "
-        "written as they are in CODES",
+        required=True,
+        help="store of the patients: only they count, and their ids are written as its hashes",
     )
     arguments = parser.parse_args(argv)
     if arguments.minimum_count < 1:
         raise InputError("--minimum-count is at least 1.")
     if arguments.out.suffix != ".parquet":
         raise InputError(f"{arguments.out} must be called .parquet.")
-    codes = _read_codes(arguments.codes)
-    if arguments.store is not None:
-        codes = _in_store(codes, VolumeStore.open(arguments.store), arguments.codes)
+    store = VolumeStore.open(arguments.store)
+    codes = _in_store(_read_codes(arguments.codes), store, arguments.codes)
     found = code_labels(codes, arguments.minimum_count)
     _write(arguments.out, found, arguments.minimum_count)
     _report(arguments.out, found, arguments.minimum_count)
@@ -140,7 +140,10 @@ def _in_store(codes: pd.DataFrame, store: VolumeStore, path: Path) -> pd.DataFra
     patients = patients_in_store(codes["patient"], store)
     inside = patients.isin(set(store.manifest["patient"].astype("string")))
     if not inside.any():
-        raise InputError(f"No patient of {path} is in the store {store.folder}.")
+        raise InputError(
+            f"No patient of {path} is in the store {store.folder}; check that the ids are written as in the exams, and "
+            f"that the store has its {SALT}."
+        )
     return codes.assign(patient=patients)[inside]
 
 

@@ -90,11 +90,25 @@ class Labels:
         if self.file is not None:
             values, unmatched = align(values, source, store, self.key, name)
         table = values.set_axis(store.manifest.index).astype(np.float32)
-        labelled = int(table.notna().any(axis=1).sum())
-        if not labelled:
+        if not table.notna().any(axis=None):
             raise InputError(f"{name} has no known label in {_listed(self.all_columns)}.")
-        _report(name, labelled, len(table), unmatched)
+        rank_zero_info(f"{name}: {self._counted(table, unmatched)}.")
         return table
+
+    def _counted(self, table: pd.DataFrame, unmatched: int) -> str:
+        """How many exams have labels, and what may be a misunderstanding: fewer in some columns, other classes."""
+        labelled = int(table.notna().any(axis=1).sum())
+        text = f"labels for {labelled} of {len(table)} exams"
+        if self.classes is not None:
+            counts = table[self.columns[0]].value_counts()
+            found = [f"{each} {counts.get(n, 0)}" for n, each in enumerate(self.classes)]
+            text += f" ({_listed(found)})"
+        known = table.notna().sum()
+        if fewer := [f"{each} {known[each]}" for each in table if known[each] < labelled]:
+            text += f", fewer for {_listed(fewer)}"
+        if unmatched:
+            text += f"; {unmatched} of its rows belong to no exam of the store"
+        return text
 
     def _check(self) -> None:
         if not self.columns and self.file is None:
@@ -116,11 +130,6 @@ class Labels:
             raise InputError(
                 "labels.key is empty; name the column that joins the file's rows to exams."
             )
-
-
-def _report(name: str, labelled: int, exams: int, unmatched: int) -> None:
-    rest = f"; {unmatched} of its rows belong to no exam of the store" if unmatched else ""
-    rank_zero_info(f"{name}: labels for {labelled} of {exams} exams{rest}.")
 
 
 def _listed(names: object, most: int = 12) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from train.data.store import (
     write_manifest,
     write_shard,
 )
+from train.data.worker_processes import available_cores
 
 CODECS = ("none", "zstd")
 
@@ -116,7 +116,7 @@ def measure(
         "batch_size": batch_size,
         "workers": workers,
         "rounds": rounds,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": available_cores(),
         "codecs": codecs,
     }
 

@@ -34,11 +34,13 @@ class StoreData(L.LightningDataModule):
     lesions : whether to read lesion masks
     balanced : draw training exams with replacement so that in each epoch every binary label, or class, comes about
         equally often: each exam weighs as the mean of 1 / frequency over its labels
+    center_slice : 0 gives whole volumes; the number of B-scans of the model's cube gives the B-scan in the middle of
+        each volume, so many times, to a model of one layer of cubes: what all the other B-scans are worth
 
     Attributes
     ----------
     opened : VolumeStore
-    volume_shape : (frames, height, width) of the store
+    volume_shape : (frames, height, width) of a batch's volumes
     label_table : labels of all rows of the manifest, or None
     training, validation, test : StoreDataset
     """
@@ -53,6 +55,7 @@ class StoreData(L.LightningDataModule):
         workers: int = 1,
         lesions: bool = False,
         balanced: bool = False,
+        center_slice: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1 or workers < 0:
@@ -67,12 +70,13 @@ class StoreData(L.LightningDataModule):
         self.workers = workers
         self.lesions = lesions
         self.balanced = balanced
+        self.center_slice = center_slice
 
     def setup(self, stage: str) -> None:
         """Open the store and divide its exams."""
         if hasattr(self, "opened"):
             return
-        opened = VolumeStore.open(self.store)
+        opened = VolumeStore.open(self.store, self.center_slice)
         self.label_table = None if self.labels is None else self.labels.table(opened)
         split = opened.manifest["split"]
         if self.splits is not None:

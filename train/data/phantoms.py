@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from octcube_core.errors import InputError
 from octcube_core.phantom import BENCHMARK_DIFFICULTY
+from train.data.only_run import lock_out_others
 from train.data.patient_hash import SALT
 from train.data.phantom_rows import (
     BENCHMARK_EYES,
@@ -38,6 +38,7 @@ from train.data.phantom_rows import (
     row_of,
 )
 from train.data.store import SHARD, StoreLayout, create_arrays, write_manifest, write_shard
+from train.data.worker_processes import available_cores, worker_pool
 
 __all__ = ["BENCHMARK_EYES", "TRAINING_EYES", "lesion_bits", "make_store"]
 
@@ -106,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--test-share", type=float, default=0.0, help="share of the patients for split 'test'"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=available_cores())
     return parser
 
 
@@ -123,7 +124,8 @@ def fill_store(folder: Path, request: Request, workers: int, test_share: float =
     Raises
     ------
     InputError
-        ``folder`` exists, or an unfinished store beside it was begun with another request.
+        ``folder`` exists, another process is making it, or an unfinished store beside it was begun with another
+        request.
     """
     folder = Path(folder)
     jobs = jobs_of(request)
@@ -164,9 +166,24 @@ _REQUEST = "request.json"
 @contextmanager
 def _unfinished(folder: Path, request: Request, count: int) -> Iterator[Path]:
     """The hidden folder that becomes ``folder`` when the block ends well, and stays to be gone on with if not."""
-    if folder.exists():
-        raise InputError(f"{folder} exists already; choose another folder or delete it first.")
     partial = folder.with_name(f".{folder.name}.unfinished")
+    lock = folder.with_name(f".{folder.name}.lock")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    locked = lock_out_others(lock, folder)
+    try:
+        if folder.exists():
+            raise InputError(f"{folder} exists already; choose another folder or delete it first.")
+        _begin(partial, request, count)
+        yield partial
+        partial.rename(folder)
+    finally:
+        with suppress(PermissionError):  # Windows removes no open file
+            lock.unlink()
+        os.close(locked)
+
+
+def _begin(partial: Path, request: Request, count: int) -> None:
+    """Make the empty store, unless one of the same request is there."""
     wanted = json.dumps(asdict(request))
     begun = partial / _REQUEST
     if begun.is_file() and begun.read_text() != wanted:
@@ -178,15 +195,11 @@ def _unfinished(folder: Path, request: Request, count: int) -> Iterator[Path]:
         images = dict.fromkeys(request.modalities, request.image_shape)
         create_arrays(partial, StoreLayout(count, request.volume_shape, images, lesions=True))
         _write(begun, wanted)
-    yield partial
-    partial.rename(folder)
 
 
 def _make_shards(folder: Path, request: Request, jobs: list[Job], workers: int) -> None:
     firsts = [n for n in range(0, len(jobs), SHARD) if not _rows_file(folder, n).is_file()]
-    # Spawned, as a fork of a process with running threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, Progress() as progress:
+    with worker_pool(workers) as pool, Progress() as progress:
         task = progress.add_task("Synthetic exams", total=len(jobs))
         waiting = {
             pool.submit(_make_shard, folder, request, first, jobs[first : first + SHARD])

@@ -83,13 +83,16 @@ class EpochSampler(Sampler[list[int]]):
             In the middle of an epoch, if the number of rows or the global batch is not that of then.
         """
         then = {name: state[name] for name in self._division()}
-        if state["position"] and then != self._division():
+        self.seed, self.epoch, self.position = (state[key] for key in ("seed", "epoch", "position"))
+        if then == self._division() or not self.position:
+            return
+        if self.position < then["rows"] // then["global_batch"]:
             name = next(name for name, value in self._division().items() if then[name] != value)
             raise InputError(
                 f"This run stopped in the middle of an epoch with {name.replace('_', ' ')} {then[name]}, but now it is "
                 f"{self._division()[name]}; resume with the same, or from a checkpoint of an epoch's end."
             )
-        self.seed, self.epoch, self.position = (state[key] for key in ("seed", "epoch", "position"))
+        self.position = len(self)  # that epoch's end
 
     def _division(self) -> dict[str, int]:
         return {"rows": self.count, "global_batch": self.batch_size * self.world_size}

@@ -136,14 +136,14 @@ class VolumeStore:
     Attributes
     ----------
     manifest : table with a row per exam, in the order of the arrays
-    volume_shape : (frames, height, width)
+    volume_shape : (frames, height, width) of what is read
     modalities : ``OCT`` first, then those of the en-face images
     image_shapes : for each en-face modality (rows, columns[, 3])
     present : bool array, shape (exams, modalities): what each exam has
     has_lesions : whether there are lesion masks
     """
 
-    def __init__(self, folder: Path, manifest: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, manifest: pd.DataFrame, center_slice: int = 0) -> None:
         group = folder / GROUP
         self.folder = folder
         self.manifest = manifest
@@ -152,7 +152,9 @@ class VolumeStore:
         self._images = {name: ShardedRows(group / "images" / name) for name in names}
         self.has_lesions = (group / "lesions").is_dir()
         self._lesions = ShardedRows(group / "lesions") if self.has_lesions else None
-        self.volume_shape = tuple(self._volumes.shape[1:])
+        self._stored_shape = tuple(self._volumes.shape[1:])
+        self._center = center_slice
+        self.volume_shape = (center_slice or self._stored_shape[0], *self._stored_shape[1:])
         self.image_shapes = {name: rows.shape[1:] for name, rows in self._images.items()}
         self.modalities = (OCT, *names)
         self.present = np.array(
@@ -161,9 +163,20 @@ class VolumeStore:
         self._check()
 
     @classmethod
-    def open(cls, folder: str | Path) -> VolumeStore:
-        """Open a store; InputError if the folder holds none, an unfinished one, or one that contradicts itself."""
+    def open(cls, folder: str | Path, center_slice: int = 0) -> VolumeStore:
+        """Open a store; InputError if the folder holds none, an unfinished one, or one that contradicts itself.
+
+        Parameters
+        ----------
+        folder : of the store
+        center_slice : 0 reads volumes as they are stored. Above, what is read of a volume and of its lesions is the
+            B-scan in its middle, so many times: what a model without depth sees, as one layer of its cubes
+        """
         folder = Path(folder)
+        if center_slice < 0:
+            raise InputError(
+                "center_slice is the number of B-scans of a model's cube, or 0 for whole volumes."
+            )
         if not (folder / MANIFEST).is_file():
             raise InputError(
                 f"{folder} holds no finished store (no {MANIFEST}); make one with python -m train phantoms or "
@@ -180,7 +193,7 @@ class VolumeStore:
                 f"The manifest of {folder} has no column {missing[0]!r}; make the store again with this version."
             )
         manifest["modalities"] = [list(found) for found in manifest["modalities"]]
-        return cls(folder, manifest)
+        return cls(folder, manifest, center_slice)
 
     @property
     def salt(self) -> str:
@@ -229,10 +242,22 @@ class VolumeStore:
         if not self.present[row, self.modalities.index(modality)]:
             out[...] = 0
             return
-        rows = self._volumes if modality == OCT else self._images[modality]
-        rows.read_into(row, out, must_exist=True)
+        if modality == OCT:
+            self._read_volume(self._volumes, row, out, must_exist=True)
+        else:
+            self._images[modality].read_into(row, out, must_exist=True)
 
     def lesions_into(self, row: int, out: NDArray[np.uint8]) -> None:
         """Read lesion bits into memory of a volume's shape; the store must have them."""
         assert self._lesions is not None
-        self._lesions.read_into(row, out, must_exist=False)
+        self._read_volume(self._lesions, row, out, must_exist=False)
+
+    def _read_volume(
+        self, rows: ShardedRows, row: int, out: NDArray[np.uint8], *, must_exist: bool
+    ) -> None:
+        if not self._center:
+            rows.read_into(row, out, must_exist=must_exist)
+            return
+        whole = np.empty(self._stored_shape, np.uint8)
+        rows.read_into(row, whole, must_exist=must_exist)
+        out[...] = whole[len(whole) // 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octcube_core.checkpoints.card import CARD_KEY
@@ -13,6 +15,14 @@ PREFIX_KEY = "octcube_prefix"
 ADAPTERS_KEY = "octcube_adapter_scale"
 
 
+def with_origin(card: ModelCard, data: Any) -> ModelCard:
+    """The card saying how many exams of which store a model is trained on, unless it says something else already."""
+    if card.trained_on != "unknown":
+        return card
+    seen = f"{len(data.training)} exams ({', '.join(data.modalities)}) of {Path(data.store).name}"
+    return replace(card, trained_on=seen)
+
+
 class CardInCheckpoint:
     """Mixin, before LightningModule, for a task whose core model with its ``card`` is an attribute.
 
@@ -21,7 +31,7 @@ class CardInCheckpoint:
     core : str
         Name of the attribute.
     lora : object or None
-        ``alpha`` and ``rank`` of low-rank adapters in the core model.
+        Low-rank adapters in the core model, with the ``scale`` of what they add.
     """
 
     core = "model"
@@ -34,4 +44,4 @@ class CardInCheckpoint:
         checkpoint[CARD_KEY] = card.to_json()
         checkpoint[PREFIX_KEY] = f"{self.core}."
         if self.lora is not None:
-            checkpoint[ADAPTERS_KEY] = self.lora.alpha / self.lora.rank
+            checkpoint[ADAPTERS_KEY] = self.lora.scale

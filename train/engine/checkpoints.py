@@ -121,7 +121,15 @@ class StepCheckpoints(Checkpoint):
         self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint (all processes must call this) and delete all but the last two."""
+        """Write a checkpoint (all processes must call this) and delete all but the last two.
+
+        InputError if the weights are no longer numbers: the whole checkpoints that are there are worth more.
+        """
+        if largest(not _finite(trainer.lightning_module), trainer.strategy.root_device):
+            raise InputError(
+                f"After {trainer.global_step} steps the weights are no numbers any more; lower the learning rate or "
+                "set trainer.gradient_clip_val, and go on from the checkpoint before with --resume auto."
+            )
         trainer.save_checkpoint(self.folder / _NAME.format(trainer.global_step))
         self._step, self._time = trainer.global_step, time.monotonic()
         if trainer.is_global_zero:
@@ -137,6 +145,12 @@ class StepCheckpoints(Checkpoint):
         # The clocks of the processes differ, so all must agree.
         late = time.monotonic() - self._time >= 60 * self.minutes
         return bool(largest(late, trainer.strategy.root_device))
+
+
+def _finite(module: torch.nn.Module) -> bool:
+    """Whether all of this process's weights are finite numbers."""
+    local = (getattr(weight, "to_local", lambda w=weight: w)() for weight in module.parameters())
+    return all(bool(weight.detach().isfinite().all()) for weight in local)
 
 
 def between_steps(trainer: L.Trainer, batch_idx: int) -> bool:

@@ -64,9 +64,12 @@ class StageCLI(LightningCLI):
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
         """Lightning's Trainer with what every stage shares beside what the recipe asks for."""
-        return super().instantiate_trainer(
+        trainer = super().instantiate_trainer(
             **shared_parts(self.config, self.config_init.trainer), **options
         )
+        # With a limit of steps, Lightning would count an ended epoch twice where a run is resumed after it.
+        trainer.fit_loop._iteration_based_training = lambda: False
+        return trainer
 
 
 def parse(

@@ -58,7 +58,7 @@ def _callbacks(config: Namespace, given: list[Callback]) -> list[Callback]:
         callbacks.append(_best(folder, config.monitor, config.monitor_mode))
         if config.patience is not None:
             callbacks.append(
-                EarlyStopping(config.monitor, mode=config.monitor_mode, patience=config.patience)
+                _Patience(config.monitor, mode=config.monitor_mode, patience=config.patience)
             )
     elif config.patience is not None:
         raise InputError("--patience needs --monitor, the value that shall get better.")
@@ -98,6 +98,14 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+class _Patience(EarlyStopping):
+    """Early stopping that a resumed run remembers, which else would train another epoch each time."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class LearningRate(Callback):

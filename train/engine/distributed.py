@@ -1,8 +1,8 @@
-"""Several training processes: who is who, and tensors of all of them with their gradients."""
+"""Several training processes: who is who, and what they agree on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -32,23 +32,7 @@ def effective_batch(module: L.LightningModule) -> int:
     return int(trainer.datamodule.batch_size) * accumulation * trainer.world_size
 
 
-class _Gather(torch.autograd.Function):
-    """All ranks' tensors; the gradient of a rank's own part is summed over all ranks' losses."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        parts = [torch.empty_like(tensor) for _ in range(world_size())]
-        dist.all_gather(parts, tensor.contiguous())
-        ctx.size = len(tensor)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total[rank() * ctx.size :][: ctx.size]
-
-
+@torch.no_grad()
 def gather(tensor: torch.Tensor) -> torch.Tensor:
     """Tensors (n, ...) of all processes, (processes * n, ...) in the order of their ranks, without gradient.
 
@@ -56,21 +40,9 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
     """
     if world_size() == 1:
         return tensor.detach()
-    with torch.no_grad():
-        gathered: torch.Tensor = _Gather.apply(tensor)
-    return gathered
-
-
-def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
-    """Like ``gather``; backwards, each process gets the sum over all processes' losses of its part's gradient.
-
-    If every process computes the same loss of the gathered tensor, that sum is ``world_size`` times the loss's
-    gradient; DDP's mean over the processes brings it back to the gradient of one big batch.
-    """
-    if world_size() == 1:
-        return tensor
-    gathered: torch.Tensor = _Gather.apply(tensor)
-    return gathered
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
 
 
 def largest(number: int, device: torch.device) -> int:

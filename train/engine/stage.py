@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from octcube_core.checkpoints.format import save_checkpoint
@@ -107,10 +108,14 @@ def _fit(cli: StageCLI, start: Path | None) -> None:
         sys.exit(end_or_requeue(interrupted, root) if trainer.is_global_zero else 0)
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
-    except BaseException:
+    except BaseException as error:
         # The others would wait for this process.
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGKILL)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise InputError(
+                "The device's memory ran out; set model.activation_checkpointing to true, or take smaller batches."
+            ) from error
         raise
 
 
@@ -124,13 +129,31 @@ def _export(cli: StageCLI, dry: bool) -> None:
     print(f"Wrote {cli.config.export}")
 
 
+def _best(cli: StageCLI, folder: Path) -> Path | None:
+    """The checkpoint of the best epoch; None without one, as where the monitored value never was a number."""
+    monitor, path = cli.config.monitor, folder / f"{BEST}.ckpt"
+    if monitor is None or not path.is_file():
+        return None
+    for callback in cli.trainer.checkpoint_callbacks:
+        if not isinstance(callback, ModelCheckpoint) or callback.monitor != monitor:
+            continue
+        score = callback.best_model_score
+        if score is not None and not torch.isfinite(score):
+            print(
+                f"{monitor} was never a number, so the last epoch is exported; choose another --monitor."
+            )
+            return None
+    return path
+
+
 def _trained(cli: StageCLI) -> Model:
     """The model with the weights of the best epoch, or the last; averaged ones, if they were averaged."""
     folder, task = checkpoint_folder(cli.config), cli.model
-    best = folder / f"{BEST}.ckpt"
-    chosen = best if cli.config.monitor is not None and best.is_file() else newest_whole(folder)
+    chosen = _best(cli, folder) or newest_whole(folder)
     if isinstance(cli.trainer.strategy, ShardedStrategy):  # this process has a part of the weights
         task = cli.parser.instantiate_classes(cli.config).model
+        if hasattr(task, "check"):  # which completes what the data must say
+            task.check(cli.datamodule)
     if chosen is not None:
         state = torch.load(chosen, map_location="cpu", weights_only=True)
         task.load_state_dict(state["state_dict"])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
 from train.data import loading_benchmark
 from train.data.phantoms import BENCHMARK_EYES
+from train.data.worker_processes import worker_pool
 from train.evaluation.explaining import Explainer
 from train.evaluation.fast_mode import FastMode
 from train.evaluation.saliency_benchmark import Plan, SaliencyBenchmark
@@ -46,8 +45,11 @@ def main(argv: list[str]) -> None:
     methods = _chosen(arguments.methods, SALIENCY_METHODS, "methods")
     layers = _chosen(arguments.layers, SALIENCY_LAYERS, "layers")
     model = oc.load_model(arguments.model, device=arguments.device, precision=arguments.precision)
-    if not isinstance(model, OCTCubeClassifier):
-        raise InputError(f"{model.card.name} scores no diseases, so there is nothing to measure.")
+    card = model.card
+    if not isinstance(model, OCTCubeClassifier) or not card.labels or card.architecture.planar:
+        raise InputError(
+            f"{card.name} scores no diseases of OCT volumes, so there is nothing to measure; see evaluate."
+        )
     shown = Explainer(
         arguments.saliency or model.card.saliency, arguments.layer or model.card.saliency_layer
     )
@@ -187,9 +189,7 @@ def _names(card: ModelCard) -> list[str]:
 
 def _exams(count: int, seed: int) -> Iterator[SyntheticExam]:
     """The benchmark's eyes, one at a time, the next ones made meanwhile by another process."""
-    # Spawned, as a fork of a process with torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with worker_pool(1) as pool:
         ahead = [pool.submit(make_exam, (BENCHMARK_EYES, seed, n)) for n in range(min(3, count))]
         for number in range(count):
             exam = ahead.pop(0).result()

@@ -65,7 +65,7 @@ class Chosen:
 def main(argv: list[str]) -> None:
     """Parse the arguments, predict, then write figures, or a calibrated model."""
     arguments = parse(argv)
-    store = VolumeStore.open(arguments.store)
+    store = VolumeStore.open(arguments.store, arguments.center_slice)
     models = [_load(name, arguments) for name in arguments.model]
     if arguments.calibrate:
         _calibrate(models, store, arguments)

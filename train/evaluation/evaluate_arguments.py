@@ -19,13 +19,14 @@ from train.evaluation.figures import Bootstrap
 
 _SPLIT = "default: test, or validation with --calibrate"
 _OPTIONS: dict[str, tuple[Any, Any, str]] = {
-    "config": (str | None, None, "recipe whose data.labels and data.splits are the defaults"),
+    "config": (str | None, None, "recipe whose data.labels, splits and center_slice are the defaults"),
     "labels": (Labels | None, None, "default: columns of the manifest called like the model's"),
     "splits": (Splits | None, None, "default: the manifest's column split"),
     "bootstrap": (Bootstrap, Bootstrap(), "how the intervals are made"),
     "candidates": (int | None, None, "for retrieval: so many exams, drawn by the bootstrap's seed"),
     "sensitivity": (float | None, None, "to be reached by the thresholds; default: Youden's J"),
     "specificity": (float | None, None, "the same for the specificity"),
+    "center_slice": (int, 0, "B-scans of a cube, if the model saw nothing but the middle B-scan"),
     "batch_size": (int, 8, "exams at once"),
     "workers": (int, 2, "threads that read ahead"),
     "device": (str, "auto", "auto, cpu, cuda, cuda:1 or mps"),
@@ -43,6 +44,7 @@ class Arguments:
     out: Path
     labels: Labels | None
     splits: Splits | None
+    center_slice: int
     bootstrap: Bootstrap
     batch_size: int
     workers: int
@@ -55,7 +57,7 @@ class Arguments:
 
 
 def parse(argv: list[str]) -> Arguments:
-    """Read the arguments, labels and splits by default as the recipe of ``--config`` has them."""
+    """Read the arguments, those of the data by default as the recipe of ``--config`` has them."""
     parser = _parser()
     try:
         found = parser.parse_args([*_of_recipe(argv), *argv])
@@ -94,7 +96,7 @@ def _parser() -> ArgumentParser:
 
 
 def _of_recipe(argv: list[str]) -> list[str]:
-    """Arguments that say what a recipe, or the config.yaml that a run wrote, says of labels and splits."""
+    """Arguments that say what a recipe, or the config.yaml that a run wrote, says of the data."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     path = first.parse_known_args(argv)[0].config
@@ -109,7 +111,8 @@ def _of_recipe(argv: list[str]) -> list[str]:
     data: Any = recipe.get("data") if isinstance(recipe, dict) else None
     if not isinstance(data, dict):
         raise InputError(f"{path} is no recipe: it has no section data.")
-    return [f"--{name}={json.dumps(data[name])}" for name in ("labels", "splits") if data.get(name)]
+    names = "labels", "splits", "center_slice"
+    return [f"--{name}={json.dumps(data[name])}" for name in names if data.get(name)]
 
 
 def _check(arguments: Arguments) -> None:

@@ -131,18 +131,6 @@ def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
     }
 
 
-def _seen(card: ModelCard, store: VolumeStore) -> tuple[str, ...]:
-    """The modalities that a model with a head is given."""
-    wanted = modalities_of(card)
-    had = tuple(name for name in wanted if name in store.modalities)
-    if not had:
-        seen = ", ".join(wanted) or "images of a modality that its card does not name"
-        raise InputError(
-            f"{card.name} sees {seen}, but the store has {', '.join(store.modalities)}."
-        )
-    return had if card.alignment is not None else had[:1]
-
-
 def modalities_seen(card: ModelCard, store: VolumeStore) -> tuple[str, ...]:
     """The modalities of a store that a model with a head is given; InputError if the store has none of them."""
     wanted = modalities_of(card)

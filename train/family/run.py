@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from octcube_core.errors import InputError, OCTCubeError
+from train.data.worker_processes import available_cores
 from train.family.plan import plan
 from train.family.stages import Stage
 
@@ -23,7 +24,7 @@ STARTED, DONE = "started.json", "done.json"
 # Lightning asks for the devices; two processes of one thread use two cores better than one process of two.
 ON_CPU = (
     "--trainer.accelerator=cpu",
-    f"--trainer.devices={min(os.cpu_count() or 1, 2)}",
+    f"--trainer.devices={min(available_cores(), 2)}",
     "--trainer.strategy=ddp",
 )
 ON_GPU = ("--trainer.accelerator=gpu", "--trainer.devices=1", "--trainer.strategy=auto")

@@ -17,13 +17,14 @@ from octcube_core.models.coep import COEPModel
 from train.data.augment_pairs import PairAugment
 from train.data.store import OCT
 from train.data.to_device import images_to_input, volumes_to_input
-from train.engine.card_in_checkpoint import CardInCheckpoint
+from train.engine.card_in_checkpoint import CardInCheckpoint, with_origin
 from train.engine.distributed import gather
 from train.engine.optimiser import Optimisation, configure, encoder_layers
 from train.evaluation.metrics import laterality_accuracy, retrieval_metrics
 from train.tasks.cached_features import Batch, CachedFeatures, joint_gradients, micro_batches
 from train.tasks.coep_start import freeze, start_from
 from train.tasks.contrastive import MOST_SCALE, Agreement, Contrast, agreement
+from train.tasks.masking import some_tokens
 
 
 class COEPTask(CardInCheckpoint, L.LightningModule):
@@ -104,6 +105,7 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
             raise InputError(
                 f"{data.store} has no exams with two of {', '.join(self.modalities)} to train and validate on."
             )
+        self.model.card = with_origin(self.model.card, data)
 
     def setup(self, stage: str) -> None:
         """Refuse trainers whose gradients would not be those of the joint loss."""
@@ -151,11 +153,8 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         return torch.stack(features, dim=1)
 
     def _keep(self, volume: torch.Tensor) -> torch.Tensor | None:
-        if not self.training or self.kept_tokens == 1.0:
-            return None
-        tokens = math.prod(self.model.oct_tower.encoder.grid(volume))
-        order = torch.rand(len(volume), tokens, device=volume.device).argsort(dim=1)
-        return order[:, : max(1, round(self.kept_tokens * tokens))]
+        share = self.kept_tokens if self.training else 1.0
+        return some_tokens(self.model.oct_tower.encoder, volume, share)
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Loss over the batches of all processes.

@@ -9,10 +9,16 @@ from octcube_core.checkpoints import load_model
 from octcube_core.checkpoints.card import Architecture
 from octcube_core.checkpoints.encoders import image_encoder, volume_encoder
 from octcube_core.errors import InputError
+from octcube_core.models.family import Model
 from octcube_core.models.octcube import OCTCubeEncoder
 
 
 def start_from(encoder: OCTCubeEncoder, name_or_path: str) -> None:
+    """Load another model and copy its encoder, as ``copy_encoder``."""
+    copy_encoder(encoder, load_model(name_or_path, device="cpu", precision="fp32"), name_or_path)
+
+
+def copy_encoder(encoder: OCTCubeEncoder, source: Model, name_or_path: str) -> None:
     """Copy another model's encoder, its position tables brought to this one's grid.
 
     An encoder of volumes starts from that of any model, one of images from RETFound, a masked autoencoder of images
@@ -23,7 +29,6 @@ def start_from(encoder: OCTCubeEncoder, name_or_path: str) -> None:
     InputError
         With what differs, if the other is of another architecture.
     """
-    source = load_model(name_or_path, device="cpu", precision="fp32")
     shape = encoder.architecture.input_shape
     planar = encoder.architecture.planar
     start = image_encoder(source, shape[1:]) if planar else volume_encoder(source, shape)

@@ -18,7 +18,7 @@ from train.data.augment import Augment
 from train.data.augment_pairs import PairAugment
 from train.data.module import StoreData
 from train.data.store import OCT
-from train.engine.card_in_checkpoint import CardInCheckpoint
+from train.engine.card_in_checkpoint import CardInCheckpoint, with_origin
 from train.engine.optimiser import Optimisation, configure
 from train.tasks.finetuning.inputs import Inputs, modalities_of, model_inputs, model_outputs
 from train.tasks.finetuning.labelled_card import labelled_card, with_outputs
@@ -34,6 +34,7 @@ from train.tasks.finetuning.losses import (
 from train.tasks.finetuning.metrics import LabelMetrics, RegressionMetrics
 from train.tasks.finetuning.starting import start_enface_from as load_enface
 from train.tasks.finetuning.starting import start_from as load_start
+from train.tasks.masking import some_tokens
 
 MOST_NAMED = 32  # labels; with more, only the means of metrics are logged
 
@@ -54,6 +55,8 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
     class_weights : "balanced", or a weight for the presence of each label or for each class
     regression_loss : of standardised targets
     drop_path : stochastic depth: how likely the last block is left out for an exam; rising linearly from the first
+    kept_tokens : share of a volume's tokens (an image's, of a model of images), drawn anew for each exam and step,
+        that training runs on (PatchDropout: Liu et al., arXiv:2208.07220); validation sees all
     lesions : learn lesion masks beside the labels
     augment : random changes of the training exams; None leaves them as they are
     activation_checkpointing : keep only what passes between the encoders' blocks for the backward pass, and compute
@@ -74,6 +77,7 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
         class_weights: ClassWeights = None,
         regression_loss: RegressionKind = "l1",
         drop_path: float = 0.0,
+        kept_tokens: float = 1.0,
         lesions: LesionTargets | None = None,
         augment: Augment | PairAugment | None = None,
         activation_checkpointing: bool = False,
@@ -85,10 +89,15 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
             )
         if not 0 <= drop_path < 1:
             raise InputError(f"drop_path must be at least 0 and below 1, not {drop_path}.")
+        if not 0 < kept_tokens <= 1:
+            raise InputError(f"kept_tokens must be above 0 and at most 1, not {kept_tokens}.")
+        if kept_tokens < 1 and card.slice_head is not None:
+            raise InputError("A slice_head needs every slice's tokens; leave out kept_tokens.")
         self.card, self.order = card, modalities_of(card)
         self.optimisation = optimisation
         self.starts = start_from, start_enface_from
-        self.freeze_encoder, self.lora, self.drop_path = freeze_encoder, lora, drop_path
+        self.freeze_encoder, self.lora = freeze_encoder, lora
+        self.drop_path, self.kept_tokens = drop_path, kept_tokens
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.regression_loss = regression_loss
         self.lesions = lesions
@@ -116,7 +125,7 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
         card = labelled_card(self.card, data.labels, list(data.label_table.columns), training)
         if not hasattr(self, "model"):
             self._build(card)
-        self.model.card = card
+        self.model.card = with_origin(card, data)
         self.order, self.main = tuple(data.modalities), len(data.labels.columns)
         weights = [1.0] * self.main + list(data.labels.auxiliary.values())
         self._judge_by(card, weights, training)
@@ -190,22 +199,30 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
     def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
         """Loss of one batch."""
         inputs, lesions = self._changed(model_inputs(self.model.card, batch), batch.get("lesions"))
+        keep = self._kept(inputs)
         if self.lesion_loss is None:
-            outputs = model_outputs(self.model, inputs, batch["present"], self.order)
+            outputs = model_outputs(self.model, inputs, batch["present"], self.order, keep)
             loss = self.loss(outputs, batch["labels"])
             self.log("train/loss", loss.detach(), prog_bar=True)
             return loss
         assert isinstance(self.model, OCTCubeClassifier)
         volume = inputs[OCT]
-        tokens = self.model.encoder(volume)
+        tokens = self.model.encoder(volume, keep)
         outputs = self.model.of_tokens(tokens, self.model.encoder.grid(volume)[0])
         loss, lesion_loss = (
             self.loss(outputs, batch["labels"]),
-            self.lesion_loss(tokens[:, 1:], lesions),
+            self.lesion_loss(tokens[:, 1:], lesions, keep),
         )
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/lesion_loss", lesion_loss.detach(), prog_bar=True)
         return loss + self.lesion_loss.weight * lesion_loss
+
+    def _kept(self, inputs: Inputs) -> torch.Tensor | None:
+        """The tokens that this step runs on, None for all."""
+        name = OCT if OCT in inputs else next(iter(inputs))
+        model, pixels = self.model, inputs[name]
+        encoder = model.oct_tower.encoder if isinstance(model, COEPModel) else model.encoder
+        return some_tokens(encoder, pixels, self.kept_tokens)
 
     def _changed(
         self, inputs: Inputs, lesions: torch.Tensor | None
@@ -264,7 +281,7 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
 
     def exported(self) -> Model:
         """The model as the viewer loads it."""
-        return merged(self.model)
+        return merged(self.model, self.lora)
 
 
 def _below_the_head(model: OCTCubeClassifier | COEPModel) -> list[nn.Module]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.distributed as dist
 from torch import nn
 from torchmetrics import MeanMetric
 
@@ -18,8 +17,8 @@ from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.mae import MaskedAutoencoder, Reconstruction
 from train.data.store import OCT
-from train.engine.card_in_checkpoint import CardInCheckpoint
-from train.engine.distributed import world_size
+from train.engine.card_in_checkpoint import CardInCheckpoint, with_origin
+from train.engine.distributed import share_of_mean
 from train.engine.optimiser import Optimisation, configure
 from train.tasks.mae_inputs import Batch, Inputs, image_inputs, valid_items, volume_inputs
 from train.tasks.mae_start import start_from as load_start
@@ -92,12 +91,7 @@ class MAETask(CardInCheckpoint, L.LightningModule):
         self.modalities: list[str] = []
 
     def check(self, data: Any) -> None:
-        """Refuse data that this model cannot learn from.
-
-        Raises
-        ------
-        InputError
-        """
+        """Learn the data's modalities; InputError if this model cannot learn from them."""
         card = self.model.card
         volumes, images = OCT in data.modalities, [m for m in data.modalities if m != OCT]
         if card.architecture.planar and (volumes or not images):
@@ -109,16 +103,9 @@ class MAETask(CardInCheckpoint, L.LightningModule):
         frames, depth = data.volume_shape[0], card.architecture.cube[0]
         if self.slices is not None and frames < depth:
             raise InputError(f"The store's {frames} frames are too few for stacks of {depth}.")
-
-    def setup(self, stage: str) -> None:
-        """Learn the data's modalities."""
-        data = self.trainer.datamodule
         self.modalities = list(data.modalities)
         self.val_loss = nn.ModuleDict({name: MeanMetric() for name in self.modalities})
-        self.val_loss.to(self.device)
-        if self.model.card.trained_on == "unknown":
-            seen = f"{len(data.training)} exams ({', '.join(self.modalities)}) of {Path(data.store).name}"
-            self.model.card = replace(self.model.card, trained_on=seen)
+        self.model.card = with_origin(card, data)
 
     def inputs(self, batch: Batch, *, training: bool = False) -> Inputs:
         """The model's input from a batch of the store; in training with random flips."""
@@ -214,14 +201,6 @@ class MAETask(CardInCheckpoint, L.LightningModule):
     def exported(self) -> MaskedAutoencoder:
         """The masked autoencoder with a card that says how it came about."""
         return self.model
-
-
-def share_of_mean(count: int, device: torch.device) -> float:
-    """What a mean over ``count`` items counts in the processes' mean so that every item of all counts the same."""
-    total = torch.tensor(float(count), device=device)
-    if world_size() > 1:
-        dist.all_reduce(total)
-    return count * world_size() / float(total)
 
 
 def _check_recipe(card: ModelCard, slices: JointSlices | None) -> None:

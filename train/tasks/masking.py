@@ -1,7 +1,8 @@
-"""Which tokens a masked autoencoder sees, and which of the hidden ones it predicts."""
+"""Which tokens a step of training sees, and which of the hidden ones a masked autoencoder predicts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from octcube_core.errors import InputError
+from octcube_core.models.octcube import OCTCubeEncoder
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,18 @@ class Masks:
         """The same on a device."""
         decode = None if self.decode is None else self.decode.to(device, non_blocking=True)
         return Masks(self.keep.to(device, non_blocking=True), decode)
+
+
+def some_tokens(encoder: OCTCubeEncoder, pixels: torch.Tensor, share: float) -> torch.Tensor | None:
+    """A random share of each item's tokens: indices (batch, kept), at least one of each; None for all of them.
+
+    From torch's global CPU generator, as ``Masking.draw``.
+    """
+    if share == 1.0:
+        return None
+    tokens = math.prod(encoder.grid(pixels))
+    drawn = torch.rand(len(pixels), tokens).topk(max(1, round(share * tokens)), sorted=False)
+    return drawn.indices.to(pixels.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

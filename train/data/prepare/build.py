@@ -48,11 +48,14 @@ class Built:
     finished_before : whether there was nothing to do
     by_folder : exams that state no patient, whose folder counts as one
     loose : exams that state no patient and lie in no folder of one
+    unusable : source (as the user spelled it, with all that it tells), reason and what was unexpected of each exam
+        that could not be used
     """
 
     finished_before: bool = False
     by_folder: int = 0
     loose: int = 0
+    unusable: tuple[tuple[str, str, str], ...] = ()
 
 
 def build(
@@ -84,7 +87,8 @@ def build(
     given = read_salt_file(salt_file) if salt_file is not None else None
     if target.exists():
         _check_finished(plan, listing, target, given)
-        return Built(finished_before=True)
+        stated = pd.read_parquet(target / ERRORS).to_dict("records")
+        return Built(finished_before=True, unusable=_unusable(stated, listing))
     work = Workplace(target)
     work.open()
     try:
@@ -95,13 +99,21 @@ def build(
             raise InputError(
                 f"None of the {len(listing)} exams could be used; the first: {errors[0]['source']}: "
                 f"{errors[0]['reason']}"
+                + (f" ({errors[0]['unexpected']})" if errors[0]["unexpected"] else "")
             )
         _finish(work.store, plan, listing, salt, rows, errors)
         work.publish()
     finally:
         work.close()
     loose = sum(row["loose"] for row in rows)
-    return Built(by_folder=sum(not row["named"] for row in rows) - loose, loose=loose)
+    by_folder = sum(not row["named"] for row in rows) - loose
+    return Built(by_folder=by_folder, loose=loose, unusable=_unusable(errors, listing))
+
+
+def _unusable(errors: Facts, listing: Sequence[Listed]) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (listing[error["number"]].shown, error["reason"], error["unexpected"]) for error in errors
+    )
 
 
 def _check_finished(plan: Plan, listing: Sequence[Listed], target: Path, given: str | None) -> None:
@@ -163,7 +175,14 @@ def _make_rows(
             first = seen[outcome.facts["content"]]
             outcome = Refusal(outcome.facts["shown"], f"It is the same scan as {first}.")
         if isinstance(outcome, Refusal):
-            new_errors.append({"source": outcome.shown, "reason": outcome.reason})
+            new_errors.append(
+                {
+                    "number": number,
+                    "source": outcome.shown,
+                    "reason": outcome.reason,
+                    "unexpected": outcome.unexpected,
+                }
+            )
         else:
             outcome.facts["number"] = number
             seen[outcome.facts["content"]] = outcome.facts["shown"]
@@ -210,8 +229,9 @@ def _finish(
             array.resize((len(rows), *array.shape[1:]))
         else:
             shutil.rmtree(store / GROUP / name)
-    table = pd.DataFrame(errors, columns=["source", "reason"], dtype="string")
-    table.to_parquet(store / ERRORS, index=False)
+    table = pd.DataFrame(errors, columns=["number", "source", "reason", "unexpected"])
+    types = {"number": "int64", "source": "string", "reason": "string", "unexpected": "string"}
+    table.astype(types).to_parquet(store / ERRORS, index=False)
     recipe = asdict(plan.recipe)
     stated = {"plan": plan.fingerprint(listing, salt), **recipe, "seed": plan.seed}
     text = json.dumps(stated | {"split": plan.shares}, indent=2)

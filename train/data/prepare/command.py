@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,11 +26,16 @@ from train.data.prepare.build import ERRORS, Built, build
 from train.data.prepare.exam_rows import Recipe
 from train.data.prepare.plan import Plan
 from train.data.store import VolumeStore
+from train.data.worker_processes import available_cores
+
+SHOWN = 5  # kinds of errors that nobody foresaw
 
 DESCRIPTION = """Make a store for training from exams: files, folders and DICOM archives of any format that octcube
 info opens, the AI-READI data set, and the folders of the reference implementation. The store keeps no name, id or
 date: patients are salted hashes (salt.txt in the store has the salt; leave it out of what you publish), visits are
-numbers. A killed run goes on when the same command is given again."""
+numbers. A killed run goes on when the same command is given again. An exam that cannot be used is a row of
+errors.parquet in the store, in which the hash stands for the patient's folder too; other parts of a path stay. Exit
+status: 0; 1 if the store is finished, but an exam failed in a way that nobody foresaw; 2 after any other error."""
 
 
 def main(argv: list[str]) -> None:
@@ -40,7 +44,9 @@ def main(argv: list[str]) -> None:
     plan = _plan(arguments)
     with _Bar() as bar:
         built = build(plan, arguments.store, arguments.workers, arguments.salt_file, bar.show)
-    _report(arguments.store, built)
+    _report(arguments.store, built, list_errors=arguments.list_errors)
+    if any(unexpected for _, _, unexpected in built.unusable):
+        raise SystemExit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,8 +108,11 @@ def _parser() -> argparse.ArgumentParser:
         default="none",
         help="of the store: none is fastest, zstd saves disk",
     )
+    add("--workers", type=int, default=available_cores(), help="processes (default: one per core)")
     add(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
+        "--list-errors",
+        action="store_true",
+        help="print the real path of every exam that cannot be used; of a finished store too",
     )
     return parser
 
@@ -130,7 +139,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     return Plan(sources, recipe, shares, arguments.seed, arguments.names, arguments.codec)
 
 
-def _report(folder: Path, built: Built) -> None:
+def _report(folder: Path, built: Built, *, list_errors: bool) -> None:
     manifest = VolumeStore.open(folder).manifest
     splits = manifest.groupby("patient")["split"].first().value_counts()
     counts = ", ".join(f"{number} {split}" for split, number in splits.items())
@@ -148,8 +157,24 @@ def _report(folder: Path, built: Built) -> None:
             "patient: exams of one person may be in different splits.",
             file=sys.stderr,
         )
-    if unusable := len(pd.read_parquet(folder / ERRORS)):
-        print(f"{unusable} exams could not be used; {folder / ERRORS} says why.", file=sys.stderr)
+    if not built.unusable:
+        return
+    if list_errors:
+        for path, reason, _ in built.unusable:
+            print(f"{path}: {reason}", file=sys.stderr)
+    print(
+        f"{len(built.unusable)} exams could not be used; {folder / ERRORS} says why, and the same command with "
+        "--list-errors names their files.",
+        file=sys.stderr,
+    )
+    unexpected = Counter(where for _, _, where in built.unusable if where)
+    if unexpected:
+        kinds = ", ".join(f"{where} ({count})" for where, count in unexpected.most_common(SHOWN))
+        print(
+            f"{unexpected.total()} of them failed in a way that nobody foresaw, which may be an error of this program; "
+            f"please report it: {kinds}.",
+            file=sys.stderr,
+        )
 
 
 class _Rate(ProgressColumn):

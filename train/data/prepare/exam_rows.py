@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from train.data.prepare.identity import shifted_day, without_identity
 from train.data.prepare.sources import Listed
 
 COLOUR = "CFP"
+_OURS = "octcube_core", "train"
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An exam that cannot be used: its path and why, in one sentence."""
+    """An exam that cannot be used.
+
+    Attributes
+    ----------
+    shown : its path, without what tells who the patient is
+    reason : in one sentence
+    unexpected : where nobody foresaw that, so that it may be an error of this program: which exception, and the line
+        of ours that it came through; empty else
+    """
 
     shown: str
     reason: str
+    unexpected: str = ""
 
 
 def prepare_row(listed: Listed, recipe: Recipe, salt: str) -> Row | Refusal:
     """Read an exam and make its row; whatever is wrong with it is a `Refusal`."""
-    patient = Patient()
+    patient, unexpected = Patient(), ""
     try:
         exam = listed.entry.read()
         patient = exam.patient
@@ -88,10 +99,23 @@ def prepare_row(listed: Listed, recipe: Recipe, salt: str) -> Row | Refusal:
         reason = str(error)
     except Exception as error:  # a bad exam never stops the others
         reason = f"It cannot be prepared ({type(error).__name__}); export or copy it again."
-    identifier = listed.patient if listed.identity else None
-    return Refusal(
-        *(without_identity(text, patient, identifier, salt) for text in (listed.shown, reason))
+        unexpected = _whence(error)
+    shown, reason = (
+        without_identity(text, patient, listed.folder_patient, salt)
+        for text in (listed.shown, reason)
     )
+    return Refusal(shown, reason, unexpected)
+
+
+def _whence(error: Exception) -> str:
+    """Type and place of an exception; not its message, which may hold anything that is in the file."""
+    frames = [
+        (frame.f_globals["__name__"], line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    # The last line of ours; this module's at least.
+    module, line = [place for place in frames if place[0].split(".")[0] in _OURS][-1]
+    return f"{type(error).__name__} in {module}, line {line}"
 
 
 def _pattern(exam: Exam) -> ScanPattern | None:
@@ -119,9 +143,7 @@ def _row(listed: Listed, exam: Exam, recipe: Recipe, salt: str) -> Row:
         "spacing": list(exam.volume.spacing_mm),
         "cross_device": harmonised,
         "content": _digest(exam.volume),
-        "shown": without_identity(
-            listed.shown, exam.patient, listed.patient if listed.identity else None, salt
-        ),
+        "shown": without_identity(listed.shown, exam.patient, listed.folder_patient, salt),
     }
     return Row(_eight_bits(resize_volume(volume, recipe.size).numpy()), images, facts)
 

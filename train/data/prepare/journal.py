@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from octcube_core.errors import InputError
+from train.data.only_run import lock_out_others
 from train.data.store import GROUP
 
 
@@ -58,18 +59,7 @@ class Workplace:
             raise InputError(
                 f"Cannot write to {self.target.parent} ({error.strerror}); choose another --store."
             ) from error
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT)
-        try:
-            import fcntl
-
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows has none
-            pass
-        except OSError:
-            os.close(self._lock)
-            raise InputError(
-                f"Another process is preparing {self.target} right now; wait until it has ended."
-            ) from None
+        self._lock = lock_out_others(self.folder / "lock", self.target)
 
     def begin(self, command: str) -> None:
         """State of which command the work is; everything else in the folder is in place."""

@@ -58,9 +58,8 @@ class Plan:
 
 def lost(listed: Listed, salt: str) -> Refusal:
     """The refusal of an exam whose process died."""
-    identifier = listed.patient if listed.identity else None
     return Refusal(
-        without_identity(listed.shown, Patient(), identifier, salt),
+        without_identity(listed.shown, Patient(), listed.folder_patient, salt),
         "Reading it ended the process: it is damaged in a way that crashes a library, or needs more memory than there "
         "is; export it again, or try it with --workers 1.",
     )

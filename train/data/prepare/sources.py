@@ -46,6 +46,11 @@ class Listed:
     identity: bool = False
     loose: bool = False
 
+    @property
+    def folder_patient(self) -> str | None:
+        """The name by which folders or files may tell who the patient is; None if no name stands for one."""
+        return None if self.loose else self.patient
+
 
 def list_exams(source: Path, patterns: Sequence[re.Pattern[str]]) -> list[Listed]:
     """List the exams of a file or folder, in natural order.

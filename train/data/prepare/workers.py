@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
+
+from train.data.worker_processes import worker_pool
 
 Result = TypeVar("Result")
 
@@ -34,7 +33,7 @@ class OrderedPool(Generic[Result]):
     ) -> None:
         self._function = function
         self._workers = workers
-        self._start = (start, *arguments)
+        self._start = start, arguments
         self._lost = lost
 
     def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Result]]:
@@ -43,7 +42,7 @@ class OrderedPool(Generic[Result]):
         done: dict[int, Result] = {}
         position = 0
         while position < len(numbers):
-            with self._pool(self._workers) as pool:
+            with worker_pool(self._workers, *self._start) as pool:
                 running: dict[int, Future[Result]] = {}
                 try:
                     while position < len(numbers):
@@ -69,7 +68,7 @@ class OrderedPool(Generic[Result]):
         """Run the numbers among which one has ended a process, so that only that one is lost."""
         done: dict[int, Result] = {}
         while len(done) < len(suspects):
-            with self._pool(1) as pool:
+            with worker_pool(1, *self._start) as pool:
                 for number in suspects[len(done) :]:
                     try:
                         done[number] = pool.submit(self._function, number).result()
@@ -78,11 +77,6 @@ class OrderedPool(Generic[Result]):
                         break
         return done
 
-    def _pool(self, workers: int) -> ProcessPoolExecutor:
-        # Spawned, as a fork of a process with running threads can hang.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, context, _begin, self._start)
-
 
 def _finished(running: dict[int, Future[Result]]) -> dict[int, Result]:
     return {
@@ -90,18 +84,3 @@ def _finished(running: dict[int, Future[Result]]) -> dict[int, Result]:
         for number, future in running.items()
         if future.done() and not future.cancelled() and future.exception() is None
     }
-
-
-def _begin(start: Callable[..., None], *arguments: Any) -> None:
-    """Set up a process: one thread each, as there is one process per core; and none outlives the parent."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    start(*arguments)
-
-
-def _end_with_parent() -> None:
-    # A killed parent closes no queue: its processes would wait for jobs for ever.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

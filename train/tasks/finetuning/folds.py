@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from octcube_core.checkpoints import load_model
@@ -20,6 +22,7 @@ from octcube_core.models.family import Model
 from octcube_core.runtime import choose_device
 from train.data.module import StoreData
 from train.engine.command_line import StageCLI, parse
+from train.engine.interruption import SIGNALS
 from train.evaluation.predictions import predict, predictions_table, said
 from train.tasks.finetune import FinetuneTask
 
@@ -51,6 +54,7 @@ def run_folds(argv: list[str], folds: int) -> None:
     if config.export is None:
         raise InputError("--folds needs --export: the models' names are made of it.")
     export, root = Path(config.export), Path(config.trainer.default_root_dir)
+    first, dry = rank_zero_only.rank == 0, bool(config.trainer.fast_dev_run)
     models = [export.with_suffix(f".fold-{number + 1}.safetensors") for number in range(folds)]
     for number, model in enumerate(models):
         if model.is_file():
@@ -62,12 +66,26 @@ def run_folds(argv: list[str], folds: int) -> None:
             f"--export={model}",
             f"--trainer.default_root_dir={root / f'fold-{number + 1}'}",
         ]
-        code = subprocess.run(command, check=False).returncode
-        if code:
+        code = passing_signals_on(command)
+        requeued = first and not dry and not model.is_file()  # at a time limit, to go on later
+        if code or requeued:
             raise SystemExit(code)
-    if int(os.environ.get("RANK", "0")) == 0 and not config.trainer.fast_dev_run:
+    if first and not dry:
         table = fold_predictions(models, config.data, str(config.trainer.accelerator))
         _write(table, export.with_suffix(".predictions.parquet"))
+
+
+def passing_signals_on(command: list[str]) -> int:
+    """Exit code of a command, which gets the signals to this process that ask for an end."""
+    child = subprocess.Popen(command)
+    before = {
+        number: signal.signal(number, lambda sent, _: child.send_signal(sent)) for number in SIGNALS
+    }
+    try:
+        return child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def read_recipe(argv: list[str]) -> Namespace:

@@ -37,12 +37,17 @@ def model_inputs(card: ModelCard, batch: dict[str, Any]) -> Inputs:
 
 
 def model_outputs(
-    model: Model, inputs: Inputs, present: torch.Tensor, order: Sequence[str]
+    model: Model,
+    inputs: Inputs,
+    present: torch.Tensor,
+    order: Sequence[str],
+    keep: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Outputs as ``ModelCard.outputs`` counts them, shape (batch, outputs).
 
     ``present``, shape (batch, modalities), says which modalities, in ``order``, an exam has; one that it lacks is a
-    zero vector to the head on all embeddings.
+    zero vector to the head on all embeddings. ``keep``, shape (batch, kept), has the encoder of volumes (of images, in
+    a model of images) see those tokens alone.
 
     Raises
     ------
@@ -51,7 +56,9 @@ def model_outputs(
     """
     if isinstance(model, COEPModel):
         embeddings = {
-            name: model.embed_volume(value) if name == OCT else model.embed_enface(value, name)
+            name: model.embed_volume(value, keep)
+            if name == OCT
+            else model.embed_enface(value, name)
             for name, value in inputs.items()
         }
         for number, name in enumerate(order):
@@ -63,5 +70,5 @@ def model_outputs(
             f"{model.card.name} has no head for labels or targets; fine-tune it first."
         )
     (value,) = inputs.values()
-    outputs: torch.Tensor = model(value)
+    outputs: torch.Tensor = model(value, keep)
     return outputs

@@ -10,7 +10,7 @@ from torch import nn
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
-from octcube_core.models.embeddings import split_cubes
+from octcube_core.models.embeddings import split_cubes, take_tokens
 from octcube_core.token_grid import Triple
 
 
@@ -46,9 +46,16 @@ class LesionLoss(nn.Module):
         self.head = nn.Linear(card.architecture.embed_dim, diseases)
         self.register_buffer("gain", torch.tensor(targets.gain), persistent=False)
 
-    def forward(self, tokens: torch.Tensor, lesions: torch.Tensor) -> torch.Tensor:
-        """Loss of tokens (batch, tokens, dim) and lesion bits (batch, frames, height, width), without its weight."""
+    def forward(
+        self, tokens: torch.Tensor, lesions: torch.Tensor, keep: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Loss of tokens (batch, tokens, dim) and lesion bits (batch, frames, height, width), without its weight.
+
+        ``keep``, shape (batch, tokens), says which of the volume's tokens they are; by default they are all.
+        """
         target = lesion_targets(lesions, self.cube, self.diseases, self.share)
+        if keep is not None:
+            target = take_tokens(target, keep)
         logits = self.head(tokens).float()
         return F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.gain)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from octcube_core.models.family import Model
+from octcube_core.models.family import Model, network
+from train.engine.adapters import merged_adapters
 
 _PROJECTIONS = ["qkv", "proj"]
 
@@ -29,6 +28,11 @@ class Lora:
     alpha: float = 16.0
     dropout: float = 0.0
 
+    @property
+    def scale(self) -> float:
+        """Factor of what the adapters add."""
+        return self.alpha / self.rank
+
 
 def add_adapters(encoder: nn.Module, lora: Lora) -> None:
     """Put adapters into an encoder, whose own weights are frozen by that."""
@@ -41,14 +45,10 @@ def add_adapters(encoder: nn.Module, lora: Lora) -> None:
     inject_adapter_in_model(config, encoder)
 
 
-def merged(model: Model) -> Model:
-    """The model with its adapters merged into plain weights; itself if it has none."""
-    if not any(isinstance(module, LoraLayer) for module in model.modules()):
+def merged(model: Model, lora: Lora | None) -> Model:
+    """The model with its adapters merged into plain weights; itself without any."""
+    if lora is None:
         return model
-    model = copy.deepcopy(model)
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, LoraLayer):
-                child.merge()
-                setattr(module, name, child.get_base_layer())
-    return model
+    plain = network(model.card)
+    plain.load_state_dict(merged_adapters(model.state_dict(), lora.scale))
+    return plain

@@ -7,7 +7,8 @@ from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.octcube import OCTCubeClassifier
-from train.tasks.coep_start import start_from as copy_encoder
+from train.tasks.coep_start import copy_encoder
+from train.tasks.coep_start import start_from as start_encoder_from
 
 
 def start_from(model: COEPModel | OCTCubeClassifier, name_or_path: str) -> None:
@@ -21,16 +22,15 @@ def start_from(model: COEPModel | OCTCubeClassifier, name_or_path: str) -> None:
     InputError
         If the other one's architecture differs.
     """
+    source = load_model(name_or_path, device="cpu", precision="fp32")
     if isinstance(model, OCTCubeClassifier):
-        copy_encoder(model.encoder, name_or_path)
-        source = load_model(name_or_path, device="cpu", precision="fp32")
+        copy_encoder(model.encoder, source, name_or_path)
         if isinstance(source, OCTCubeClassifier) and _task(source.card) == _task(model.card):
             model.head.load_state_dict(source.head.state_dict())
         return
-    copy_encoder(model.oct_tower.encoder, name_or_path)
-    source = load_model(name_or_path, device="cpu", precision="fp32")
+    copy_encoder(model.oct_tower.encoder, source, name_or_path)
     if isinstance(source, COEPModel):
-        copy_encoder(model.enface_tower.encoder, name_or_path)
+        copy_encoder(model.enface_tower.encoder, source, name_or_path)
         _copy_projections(source, model, name_or_path)
 
 
@@ -38,7 +38,7 @@ def start_enface_from(model: COEPModel | OCTCubeClassifier, name_or_path: str) -
     """Copy the image encoder of another model, e.g. RETFound's, into an aligned model's en-face tower."""
     if not isinstance(model, COEPModel):
         raise InputError("start_enface_from is for models of several modalities; use start_from.")
-    copy_encoder(model.enface_tower.encoder, name_or_path)
+    start_encoder_from(model.enface_tower.encoder, name_or_path)
 
 
 def _copy_projections(source: COEPModel, model: COEPModel, name: str) -> None:
