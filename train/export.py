@@ -130,4 +130,7 @@ def _write(out: Path, layout: str, card: ModelCard, weights: Weights) -> None:
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".export-") as folder:
         ours = Path(folder) / "model.safetensors"
         write_checkpoint(ours, card, weights)
-        to_reference(ours, out)
+        try:
+            to_reference(ours, out)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(ours), card.name)) from error

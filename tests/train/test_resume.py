@@ -66,6 +66,9 @@ def end_of(root: Path) -> list[dict[str, Any]]:
     states = []
     for path in (step_checkpoints(folder)[0], folder / "best.ckpt"):
         state = torch.load(path, weights_only=True)
+        # How far this process's last validation got; each validation starts anew.
+        progress = state["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        del progress["current"], progress["is_last_batch"]
         for callback in state["callbacks"].values():
             for name in list(callback):
                 # Places differ; the score of the last validation is stored by Lightning, but not read again.

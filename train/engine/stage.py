@@ -112,6 +112,9 @@ def _fit(cli: StageCLI, start: Path | None) -> None:
         # The others would wait for this process.
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGKILL)
+        if type(error).__module__.partition(".")[0] == "wandb":
+            words = " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"Weights & Biases: {words}; or leave out --wandb.") from error
         if isinstance(error, torch.OutOfMemoryError):
             raise InputError(
                 "The device's memory ran out; set model.activation_checkpointing to true, or take smaller batches."

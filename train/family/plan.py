@@ -27,7 +27,7 @@ def plan(*, small: bool = False) -> list[Stage]:
         _train(
             "diseases",
             "finetune",
-            "diseases.yaml",
+            "finetune_diseases.yaml",
             "eyes",
             "--model.start_from={family}/mae.safetensors",
             needs=("mae",),
@@ -36,7 +36,7 @@ def plan(*, small: bool = False) -> list[Stage]:
         _train(
             "ga",
             "finetune",
-            "ga.yaml",
+            "finetune_ga.yaml",
             "ga-eyes",
             "--model.start_from={family}/coep.safetensors",
             needs=("coep",),
@@ -45,7 +45,7 @@ def plan(*, small: bool = False) -> list[Stage]:
         _train(
             "ga-faf",
             "finetune",
-            "ga_faf.yaml",
+            "finetune_ga_faf.yaml",
             "ga-eyes",
             "--model.start_from={family}/mae-enface.safetensors",
             needs=("mae-enface",),
@@ -124,7 +124,7 @@ def _compared() -> list[str]:
 def _comparisons(small: bool) -> list[Stage]:
     """Fine-tuning with a fifth of the labels, from the masked autoencoder and from scratch; and the center slice."""
     center = ("--data.center_slice=3", "--model.card.architecture.grid=[1,8,8]")
-    stages = [_train("center", "finetune", "diseases.yaml", "eyes", *center, small=small)]
+    stages = [_train("center", "finetune", "finetune_diseases.yaml", "eyes", *center, small=small)]
     for name in _compared():
         _, start, seed = name.split("-")
         begin = ("--model.start_from={family}/mae.safetensors",) if start == "mae" else ()
@@ -132,7 +132,7 @@ def _comparisons(small: bool) -> list[Stage]:
             _train(
                 name,
                 "finetune",
-                "diseases.yaml",
+                "finetune_diseases.yaml",
                 "eyes",
                 "--data.splits.train_share=0.2",
                 f"--seed_everything={seed}",
