@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("napari_octcube", "octcube_core", "train")
-OPTIONAL = {"flash_attn", "h5py", "nibabel"}  # the extras "flash" and "formats"
+OPTIONAL = {"flash_attn", "h5py", "nibabel", "peft"}  # the extras "flash", "formats" and "lora"
 
 WHICH_MANIFEST = """
 from npe2 import PluginManifest
