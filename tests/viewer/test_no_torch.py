@@ -52,9 +52,10 @@ def test_no_torch_in_the_viewer_after_an_analysis(viewer, model_file, tmp_path):
     assert pixels.shape[1] >= 1000
     middle = pixels[100:650, 380:980]
     colourful = middle.max(axis=-1) - middle.min(axis=-1) > 60
-    grey = middle.max(axis=-1) - middle.min(axis=-1) <= 6
     assert colourful.sum() > 500  # the overlay
-    assert (grey & (middle.mean(axis=-1) > 60)).sum() > 500  # the anatomy beside it
+    assert (
+        middle.min(axis=-1) > 120
+    ).sum() > 500  # the bright layers, through the overlay of random weights
     assert [path.name for path in tmp_path.glob("*.png*")] == ["demo.png"]
 
 
