@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import tempfile
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from octcube_core.checkpoints.card import CARD_KEY, ModelCard
 from octcube_core.checkpoints.convert import TORCH_SUFFIXES, to_reference
 from octcube_core.checkpoints.format import check_weights, read_checkpoint, write_checkpoint
 from octcube_core.checkpoints.hub import locate
+from octcube_core.checkpoints.upstream import read_safely
 from octcube_core.checkpoints.zoo import is_torch_file
 from octcube_core.errors import CheckpointError, InputError
 from octcube_core.runtime import PRECISIONS
@@ -102,15 +100,8 @@ def read_trained(path: Path, *, averaged: bool = True) -> tuple[ModelCard, Weigh
 
 def _read(path: Path) -> dict[str, Any]:
     """Tensors and plain values of a pickle; no code in it is run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is damaged or holds more than weights; it was not loaded, because that could run its code."
-        ) from error
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise CheckpointError(f"{path} is damaged or not a PyTorch file ({error}).") from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+    content = read_safely(path)
+    if not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f"{path} is no training checkpoint of this program.")
     return content
 

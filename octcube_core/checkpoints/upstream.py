@@ -84,7 +84,7 @@ def load_upstream(
 def read_upstream(path: str | os.PathLike[str], input_shape: Triple | None = None) -> UpstreamFile:
     """Read a released file's weights without building a model; arguments and errors as of ``load_upstream``."""
     path = Path(path)
-    content = _read_safely(path)
+    content = read_safely(path)
     weights, layout = _weights(content, path)
     image_prefix = _image_prefix(weights)
     if input_shape is None:
@@ -120,7 +120,7 @@ def _take_unused(weights: Weights, layout: dict[str, str | int]) -> Weights:
     return {name: weights.pop(name) for name in names if not name.startswith(mine)}
 
 
-def _read_safely(path: Path) -> dict[str, Any]:
+def read_safely(path: Path) -> dict[str, Any]:
     """Unpickle tensors, plain containers and ``argparse.Namespace``, nothing else."""
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} is no ordinary file, so no model can be read from it.")

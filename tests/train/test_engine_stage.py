@@ -12,24 +12,10 @@ import pytest
 import torch
 
 from octcube_core.checkpoints.format import load_checkpoint
-from tests.train.killed_runs import ROOT, Runner
+from tests.train.killed_runs import ROOT
 from tests.train.test_resume import end_of, options, same, steps_of
-from tests.train.toy_stage import make_toy_store
 
 SMALL = ["--data.batch_size=4", "--data.workers=0", "--trainer.max_epochs=2"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy") / "store"
-    make_toy_store(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with Runner() as runner:
-        yield runner
 
 
 def best_loss(root: Path) -> float:
@@ -41,10 +27,10 @@ def best_loss(root: Path) -> float:
     return float(score)
 
 
-def test_export_has_the_weights_of_the_best_epoch_averaged_if_asked(store, runner, tmp_path):
+def test_export_has_the_weights_of_the_best_epoch_averaged_if_asked(toy_store, runner, tmp_path):
     for name, more in (("plain", []), ("averaged", ["--ema=0.5"])):
         exported = tmp_path / name / "deep" / "model.safetensors"
-        arguments = options(store, tmp_path / name, *SMALL, *more, f"--export={exported}")
+        arguments = options(toy_store, tmp_path / name, *SMALL, *more, f"--export={exported}")
         ended = runner.run(arguments, tmp_path / f"{name}.log")
         assert ended.codes == [0], ended.output
         best = torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)
@@ -57,10 +43,10 @@ def test_export_has_the_weights_of_the_best_epoch_averaged_if_asked(store, runne
             assert not torch.equal(current, best["state_dict"]["model.head.linear.weight"])
 
 
-def test_without_a_best_epoch_the_last_is_exported(store, runner, tmp_path):
+def test_without_a_best_epoch_the_last_is_exported(toy_store, runner, tmp_path):
     exported = tmp_path / "model.safetensors"
     unknown = ["--monitor=val/undefined", "--monitor_mode=max", f"--export={exported}"]
-    ended = runner.run(options(store, tmp_path, *SMALL, *unknown), tmp_path / "log")
+    ended = runner.run(options(toy_store, tmp_path, *SMALL, *unknown), tmp_path / "log")
     assert ended.codes == [0], ended.output
     assert "was never a number" in ended.output
     last = torch.load(tmp_path / "checkpoints" / "step-000000010.ckpt", weights_only=True)
@@ -68,8 +54,8 @@ def test_without_a_best_epoch_the_last_is_exported(store, runner, tmp_path):
     assert torch.equal(head, last["state_dict"]["model.head.linear.weight"].bfloat16().float())
 
 
-def test_weights_that_are_no_numbers_take_no_checkpoints_place(store, runner, tmp_path):
-    arguments = options(store, tmp_path, *SMALL)
+def test_weights_that_are_no_numbers_take_no_checkpoints_place(toy_store, runner, tmp_path):
+    arguments = options(toy_store, tmp_path, *SMALL)
     assert runner.run(arguments, tmp_path / "log").codes == [0]
     before = steps_of(tmp_path)
     further = ["--trainer.max_epochs=9", "--model.spoil_at=10"]
@@ -79,8 +65,8 @@ def test_weights_that_are_no_numbers_take_no_checkpoints_place(store, runner, tm
     assert steps_of(tmp_path) == before
 
 
-def test_finished_run_only_exports_again(store, runner, tmp_path):
-    arguments = options(store, tmp_path, *SMALL, "--ema=0.5")
+def test_finished_run_only_exports_again(toy_store, runner, tmp_path):
+    arguments = options(toy_store, tmp_path, *SMALL, "--ema=0.5")
     assert runner.run(arguments, tmp_path / "log").codes == [0]
     steps, before = steps_of(tmp_path), end_of(tmp_path)
     again = runner.run(
@@ -94,20 +80,22 @@ def test_finished_run_only_exports_again(store, runner, tmp_path):
     assert torch.equal(head, best["model.head.linear.weight"].bfloat16().float())
 
 
-def test_run_that_ended_early_stays_ended(store, runner, tmp_path):
+def test_run_that_ended_early_stays_ended(toy_store, runner, tmp_path):
     still = ["--patience=1", "--model.optimisation.lr=1e-30", "--trainer.max_epochs=9"]
-    arguments = options(store, tmp_path, *SMALL, *still)
+    arguments = options(toy_store, tmp_path, *SMALL, *still)
     for attempt in range(2):
         ended = runner.run(arguments, tmp_path / f"{attempt}.log")
         assert ended.codes == [0], ended.output
         assert steps_of(tmp_path) == 10  # the second of the epochs was no better
 
 
-def test_fsdp2_gives_the_weights_of_ddp_and_goes_on_from_its_checkpoint(store, runner, tmp_path):
+def test_fsdp2_gives_the_weights_of_ddp_and_goes_on_from_its_checkpoint(
+    toy_store, runner, tmp_path
+):
     small = ["--data.batch_size=2", "--data.workers=0", "--trainer.devices=2"]
     for name, strategy in (("ddp", "ddp"), ("fsdp2", "fsdp2")):
         arguments = options(
-            store, tmp_path / name, *small, f"--trainer.strategy={strategy}",
+            toy_store, tmp_path / name, *small, f"--trainer.strategy={strategy}",
             "--trainer.max_epochs=1", f"--export={tmp_path}/{name}.safetensors",
             "--trainer.gradient_clip_val=1.0",
         )  # fmt: skip
@@ -123,9 +111,9 @@ def test_fsdp2_gives_the_weights_of_ddp_and_goes_on_from_its_checkpoint(store, r
     assert steps_of(tmp_path / "fsdp2") == 10
 
 
-def test_compiled_blocks_keep_their_names(store, runner, tmp_path):
+def test_compiled_blocks_keep_their_names(toy_store, runner, tmp_path):
     for name, more in (("plain", []), ("compiled", ["--compile"])):
-        arguments = options(store, tmp_path / name, *SMALL, *more, "--trainer.max_epochs=1")
+        arguments = options(toy_store, tmp_path / name, *SMALL, *more, "--trainer.max_epochs=1")
         ended = runner.run(arguments, tmp_path / f"{name}.log")
         assert ended.codes == [0], ended.output
     plain, compiled = (end_of(tmp_path / name)[0]["state_dict"] for name in ("plain", "compiled"))
@@ -154,21 +142,21 @@ def start(arguments: list[str], *launcher: str) -> tuple[subprocess.CompletedPro
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ()], ids=["torchrun", "lightning"])
-def test_one_failing_process_ends_all_with_its_error(launcher, store, tmp_path):
+def test_one_failing_process_ends_all_with_its_error(launcher, toy_store, tmp_path):
     small = ["--data.batch_size=2", "--data.workers=0", "--trainer.devices=2"]
-    arguments = options(store, tmp_path, *small, "--model.fail_at=2", "--model.fail_rank=1")
+    arguments = options(toy_store, tmp_path, *small, "--model.fail_at=2", "--model.fail_rank=1")
     ended, _ = start(arguments, *launcher)
     assert ended.returncode != 0
     assert "the toy broke, as told" in ended.stderr
 
 
 @pytest.mark.slow
-def test_torchrun_trains_like_any_two_processes(store, runner, tmp_path):
+def test_torchrun_trains_like_any_two_processes(toy_store, runner, tmp_path):
     # The recipe's number of devices gives way to the launcher's.
     arguments = ["--data.batch_size=2", "--data.workers=0", "--trainer.max_epochs=1"]
-    ended, _ = start(options(store, tmp_path / "torchrun", *arguments), *TORCHRUN)
+    ended, _ = start(options(toy_store, tmp_path / "torchrun", *arguments), *TORCHRUN)
     assert ended.returncode == 0, ended.stderr
-    forked = runner.run(options(store, tmp_path / "forked", *arguments), tmp_path / "log", 2)
+    forked = runner.run(options(toy_store, tmp_path / "forked", *arguments), tmp_path / "log", 2)
     assert forked.codes == [0, 0], forked.output
     same(end_of(tmp_path / "torchrun"), end_of(tmp_path / "forked"))
 
@@ -189,10 +177,10 @@ def test_torchrun_trains_like_any_two_processes(store, runner, tmp_path):
         (["--monitor=val/nothing"], "val/nothing"),
     ],
 )
-def test_bad_input_gets_one_sentence(wrong, said, store, runner, tmp_path):
+def test_bad_input_gets_one_sentence(wrong, said, toy_store, runner, tmp_path):
     if torch.cuda.is_available() and "--trainer.accelerator=cuda" in wrong:
         pytest.skip("there is one")
-    ended = runner.run(options(store, tmp_path / "run", *SMALL, *wrong), tmp_path / "log")
+    ended = runner.run(options(toy_store, tmp_path / "run", *SMALL, *wrong), tmp_path / "log")
     said_last = ended.output.strip().splitlines()[-1]
     assert ended.codes == [2], ended.output
     assert said_last.startswith("train: error: ")
@@ -200,14 +188,14 @@ def test_bad_input_gets_one_sentence(wrong, said, store, runner, tmp_path):
     assert "Traceback" not in ended.output
 
 
-def test_config_file_is_read_and_overridden(store, runner, tmp_path):
+def test_config_file_is_read_and_overridden(toy_store, runner, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("model: {optimisation: {lr: 0.01}, no_such_setting: 1}\n")
-    ended = runner.run([f"--config={recipe}", f"--data.store={store}"], tmp_path / "log")
+    ended = runner.run([f"--config={recipe}", f"--data.store={toy_store}"], tmp_path / "log")
     assert ended.codes == [2]
     assert "no_such_setting" in ended.output.strip().splitlines()[-1]
     recipe.write_text(
-        f"model: {{optimisation: {{lr: 0.01}}}}\ndata: {{store: {store}, batch_size: 4, workers: 0}}\n"
+        f"model: {{optimisation: {{lr: 0.01}}}}\ndata: {{store: {toy_store}, batch_size: 4, workers: 0}}\n"
         f"trainer: {{default_root_dir: {tmp_path / 'run'}, enable_progress_bar: false, max_epochs: 9}}\n"
     )
     ended = runner.run([f"--config={recipe}", "--trainer.max_epochs=1"], tmp_path / "log")

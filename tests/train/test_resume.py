@@ -11,8 +11,6 @@ import pytest
 import torch
 
 from octcube_core.errors import InputError
-from tests.train.killed_runs import Runner
-from tests.train.toy_stage import make_toy_store
 from train.engine.checkpoints import newest_whole, step_checkpoints
 
 OPTIONS = [
@@ -25,19 +23,6 @@ OPTIONS = [
     "--save_every_steps=2",
     "--resume=auto",
 ]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy") / "store"
-    make_toy_store(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with Runner() as runner:
-        yield runner
 
 
 def options(store: Path, root: Path, *more: str) -> list[str]:
@@ -101,11 +86,13 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_kills_at_random_moments_change_nothing(variant, store, runner, tmp_path):
+def test_kills_at_random_moments_change_nothing(variant, toy_store, runner, tmp_path):
     processes, more = VARIANTS[variant]
-    whole = runner.run(options(store, tmp_path / "whole", *more), tmp_path / "whole.log", processes)
+    whole = runner.run(
+        options(toy_store, tmp_path / "whole", *more), tmp_path / "whole.log", processes
+    )
     assert whole.codes == [0] * processes, whole.output
-    arguments = options(store, tmp_path / "killed", *more)
+    arguments = options(toy_store, tmp_path / "killed", *more)
     moments, last = random.Random(variant), steps_of(tmp_path / "whole")
     for third in range(3):
         step = moments.randrange(third * last // 3, (third + 1) * last // 3)
@@ -118,10 +105,10 @@ def test_kills_at_random_moments_change_nothing(variant, store, runner, tmp_path
 
 
 @pytest.mark.parametrize("variant", ["plain", "so many steps"])
-def test_an_end_between_epochs_changes_nothing(variant, store, runner, tmp_path):
+def test_an_end_between_epochs_changes_nothing(variant, toy_store, runner, tmp_path):
     _, more = VARIANTS[variant]
-    assert runner.run(options(store, tmp_path / "whole", *more), tmp_path / "log").codes == [0]
-    arguments = options(store, tmp_path / "ended", *more)
+    assert runner.run(options(toy_store, tmp_path / "whole", *more), tmp_path / "log").codes == [0]
+    arguments = options(toy_store, tmp_path / "ended", *more)
     plea = {"TOY_SIGNAL": f"{signal.SIGTERM:d}:4:0"}  # in the last step of the first epoch
     assert runner.run(arguments, tmp_path / "ended.log", env=plea).codes == [143]
     assert steps_of(tmp_path / "ended") == 5
@@ -129,11 +116,11 @@ def test_an_end_between_epochs_changes_nothing(variant, store, runner, tmp_path)
     same(end_of(tmp_path / "whole"), end_of(tmp_path / "ended"))
 
 
-def test_reading_processes_change_nothing(store, runner, tmp_path):
+def test_reading_processes_change_nothing(toy_store, runner, tmp_path):
     """Batches that workers had read ahead when the run was killed are neither lost nor seen twice."""
     arguments = ["--data.batch_size=4", "--trainer.max_epochs=2"]
-    whole = options(store, tmp_path / "whole", *arguments, "--data.workers=0")
-    killed = options(store, tmp_path / "killed", *arguments, "--data.workers=1")
+    whole = options(toy_store, tmp_path / "whole", *arguments, "--data.workers=0")
+    killed = options(toy_store, tmp_path / "killed", *arguments, "--data.workers=1")
     assert runner.run(whole, tmp_path / "whole.log").codes == [0]
     assert runner.run(killed, tmp_path / "killed.log", env={"TOY_SIGNAL": "9:3:0"}).codes == [-9]
     ended = runner.run(killed, tmp_path / "killed.log")
@@ -141,8 +128,8 @@ def test_reading_processes_change_nothing(store, runner, tmp_path):
     same(end_of(tmp_path / "whole"), end_of(tmp_path / "killed"))
 
 
-def test_checkpoint_of_which_half_is_written_is_never_picked_up(store, runner, tmp_path):
-    arguments = options(store, tmp_path, "--data.batch_size=4", "--data.workers=0")
+def test_checkpoint_of_which_half_is_written_is_never_picked_up(toy_store, runner, tmp_path):
+    arguments = options(toy_store, tmp_path, "--data.batch_size=4", "--data.workers=0")
     killed = runner.run(arguments, tmp_path / "log", env={"TOY_KILL_SAVING": "step-000000007"})
     assert killed.codes == [-signal.SIGKILL], killed.output
     assert list((tmp_path / "checkpoints").glob(".step-000000007*"))
@@ -167,9 +154,9 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 
 def test_run_keeps_the_last_two_and_the_best_and_does_not_begin_again_over_them(
-    store, runner, tmp_path
+    toy_store, runner, tmp_path
 ):
-    arguments = options(store, tmp_path, "--data.batch_size=4", "--data.workers=0")
+    arguments = options(toy_store, tmp_path, "--data.batch_size=4", "--data.workers=0")
     assert runner.run(arguments, tmp_path / "log").codes == [0]
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["best.ckpt", "step-000000014.ckpt", "step-000000015.ckpt"]

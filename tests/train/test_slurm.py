@@ -7,25 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.killed_runs import Runner
 from tests.train.test_resume import end_of, options, same, steps_of
-from tests.train.toy_stage import make_toy_store
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "train" / "slurm").glob("*.sbatch"))
 SMALL = ["--data.batch_size=2", "--data.workers=0", "--trainer.max_epochs=2"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy") / "store"
-    make_toy_store(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with Runner() as runner:
-        yield runner
 
 
 def slurm(tmp_path: Path, refuses: bool = False) -> dict[str, str]:
@@ -42,10 +27,10 @@ def slurm(tmp_path: Path, refuses: bool = False) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_time_limit_saves_and_requeues_once_and_the_result_is_the_same(store, runner, tmp_path):
-    whole = options(store, tmp_path / "whole", *SMALL)
+def test_time_limit_saves_and_requeues_once_and_the_result_is_the_same(toy_store, runner, tmp_path):
+    whole = options(toy_store, tmp_path / "whole", *SMALL)
     assert runner.run(whole, tmp_path / "whole.log").codes == [0]
-    arguments, env = options(store, tmp_path / "run", *SMALL), slurm(tmp_path)
+    arguments, env = options(toy_store, tmp_path / "run", *SMALL), slurm(tmp_path)
     ended = runner.run(
         arguments, tmp_path / "log", env={**env, "TOY_SIGNAL": f"{signal.SIGUSR1:d}:4:0"}
     )
@@ -56,26 +41,26 @@ def test_time_limit_saves_and_requeues_once_and_the_result_is_the_same(store, ru
     same(end_of(tmp_path / "whole"), end_of(tmp_path / "run"))
 
 
-def test_scancel_saves_but_does_not_requeue(store, runner, tmp_path):
+def test_scancel_saves_but_does_not_requeue(toy_store, runner, tmp_path):
     env = {**slurm(tmp_path), "TOY_SIGNAL": f"{signal.SIGTERM:d}:4:0"}
-    ended = runner.run(options(store, tmp_path / "run", *SMALL), tmp_path / "log", env=env)
+    ended = runner.run(options(toy_store, tmp_path / "run", *SMALL), tmp_path / "log", env=env)
     assert ended.codes == [143], ended.output
     assert not (tmp_path / "asked").exists()
     assert steps_of(tmp_path / "run") < 8
 
 
-def test_refused_requeue_is_said(store, runner, tmp_path):
+def test_refused_requeue_is_said(toy_store, runner, tmp_path):
     env = {**slurm(tmp_path, refuses=True), "TOY_SIGNAL": f"{signal.SIGUSR1:d}:4:0"}
-    ended = runner.run(options(store, tmp_path / "run", *SMALL), tmp_path / "log", env=env)
+    ended = runner.run(options(toy_store, tmp_path / "run", *SMALL), tmp_path / "log", env=env)
     assert ended.codes == [2]
     assert "submit it again" in ended.output
 
 
-def test_signal_to_one_process_ends_both_at_the_same_step(store, runner, tmp_path):
+def test_signal_to_one_process_ends_both_at_the_same_step(toy_store, runner, tmp_path):
     small = [*SMALL, "--trainer.devices=2"]
-    whole = options(store, tmp_path / "whole", *small)
+    whole = options(toy_store, tmp_path / "whole", *small)
     assert runner.run(whole, tmp_path / "whole.log", 2).codes == [0, 0]
-    arguments = options(store, tmp_path / "run", *small)
+    arguments = options(toy_store, tmp_path / "run", *small)
     ended = runner.run(
         arguments, tmp_path / "log", 2, env={"TOY_SIGNAL": f"{signal.SIGTERM:d}:2:0:1"}
     )
