@@ -1,7 +1,7 @@
 """The eight diseases of the multi-task classifier as changes of the retina's anatomy.
 
 Each function takes the healthy (or already diseased) retina and changes it in place. Sizes follow what clinicians
-see on OCT: drusen of 120-380 um, cysts of 140-400 um, dot haemorrhages of 200-500 um, macular holes of 360-760 um.
+see on OCT: drusen of 120-380 um, cysts of 140-400 um, blot haemorrhages of 320-600 um, macular holes of 360-760 um.
 Lesions are focal and spread over the macula: in about ``CENTRAL_SHARE`` of the eyes they may cross the line through the
 fovea that a single B-scan shows, in the others they keep away from it.
 """
@@ -146,9 +146,9 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
     if rng.random() < 0.25:
         _macular_hole(retina, lesions, rng)
         return
-    off_line = _off_line(rng, 1.3)
-    x, z = _place(rng, 1.8 if off_line else 0.9, off_line)
-    size = float(rng.uniform(0.8, 1.1) if off_line else rng.uniform(1.3, 2.0))
+    off_line = _off_line(rng, 1.5)
+    x, z = _place(rng, 2.0 if off_line else 0.9, off_line)
+    size = float(rng.uniform(1.0, 1.3) if off_line else rng.uniform(1.4, 2.0))
     outline = retina.distance(x, z) + 0.2 * retina.field(rng, 1.5)
     patch = _plateau(outline, size, 0.3)
     pit = _bump(retina.distance(0, 0), 0.4)
@@ -158,13 +158,13 @@ def epiretinal_membrane_or_hole(retina: Retina, lesions: Lesions, rng: np.random
     angle, wavelength = rng.uniform(0, np.pi), float(rng.uniform(0.28, 0.5))
     along = retina.x * np.cos(angle) + retina.z * np.sin(angle)
     folds = np.sin(2 * np.pi * along / wavelength + retina.field(rng, 2.0))
-    wrinkle = float(rng.uniform(11, 22)) * patch * (1 + folds)
+    wrinkle = float(rng.uniform(14, 26)) * patch * (1 + folds)
     retina.thickness["rnfl"] = retina.thickness["rnfl"] + 0.6 * wrinkle
     gap = np.clip(retina.field(rng, (0.65, 0.5)) - 0.5, 0, 1) * patch
     retina.thickness["membrane_gap"] = (
         retina.thickness["membrane_gap"] + float(rng.uniform(15, 45)) * gap
     )
-    sheet = float(rng.uniform(19, 30)) * (patch > 0.4)
+    sheet = float(rng.uniform(26, 38)) * (patch > 0.4)
     retina.thickness["membrane"] = retina.thickness["membrane"] + sheet.astype(np.float32)
     sheet_and_folds = depth_of("membrane", -12), depth_of("rnfl", 25)
     lesions.regions.append(Region("ERM/MH", *sheet_and_folds, patch > 0.4))
@@ -194,20 +194,20 @@ def _macular_hole(retina: Retina, lesions: Lesions, rng: np.random.Generator) ->
 
 
 def diabetic_retinopathy(retina: Retina, lesions: Lesions, rng: np.random.Generator) -> None:
-    """Microaneurysms, dot haemorrhages and cotton-wool spots, without macular edema."""
+    """Microaneurysms, dot and blot haemorrhages, and cotton-wool spots, without macular edema."""
     off_line = _off_line(rng, 0.75)
-    for _ in range(int(rng.integers(12, 26))):
+    for _ in range(int(rng.integers(20, 40))):
         layer = str(rng.choice(["ipl", "inl", "opl"]))
         x, z = _place(rng, 2.7, off_line)
-        size = float(rng.uniform(0.05, 0.09))
+        size = float(rng.uniform(0.06, 0.1))
         lesions.blobs.append(
             Blob("DR", x, z, layer, rng.uniform(0.2, 0.8), size, 34, 0.95, shadow=0.7)
         )
-    for _ in range(int(rng.integers(7, 14))):
+    for _ in range(int(rng.integers(14, 26))):
         x, z = _place(rng, 2.7, off_line)
-        size = float(rng.uniform(0.12, 0.25))
-        lesions.blobs.append(Blob("DR", x, z, "inl", rng.uniform(0, 1), size, 44, 0.85, shadow=0.4))
-    for _ in range(int(rng.integers(2, 6))):
+        size = float(rng.uniform(0.16, 0.3))
+        lesions.blobs.append(Blob("DR", x, z, "inl", rng.uniform(0, 1), size, 50, 0.9, shadow=0.5))
+    for _ in range(int(rng.integers(3, 8))):
         x, z = _place(rng, 2.6, max(off_line, 0.4))
         spot = _bump(retina.distance(x, z), float(rng.uniform(0.2, 0.34)))
         retina.thickness["rnfl"] = retina.thickness["rnfl"] + 55 * spot

@@ -67,7 +67,7 @@ class _Fundus:
         image = (
             image * (1 + 0.06 * self._choroid) * (1 - 0.15 * pit + 0.04 * eye.ring_height * ring)
         )
-        image = image * (1 + 0.4 * self._disc + 0.2 * self._cup) * (1 - 0.45 * self._vessels)
+        image = image * (1 + 0.5 * self._disc + 0.25 * self._cup) * (1 - 0.45 * self._vessels)
         return np.asarray(image, np.float32)
 
     def autofluorescence(self) -> Map:

@@ -206,7 +206,7 @@ def _thicknesses(
     arcuate = np.exp(-(((np.abs(z) - 1.9) / 1.0) ** 2))
     zero = np.zeros_like(x)
     base = {
-        "rnfl": (8 + 46 * towards_disc**1.5 * (0.45 + 0.55 * arcuate) + 12 * arcuate) * (1 - pit),
+        "rnfl": (8 + 70 * towards_disc**1.5 * (0.45 + 0.55 * arcuate) + 12 * arcuate) * (1 - pit),
         "gcl": (18 + 34 * ring) * (1 - 0.97 * pit),
         "ipl": (20 + 20 * ring) * (1 - 0.95 * pit),
         "inl": (24 + 14 * ring) * (1 - 0.85 * pit),

@@ -26,9 +26,9 @@ SCANS = [
 # make_exam(11, diseases=("DME", "AMD"), laterality="OD", shape=(12, 64, 64)).volume.voxels[::3, ::8, ::8], recorded
 # when the shipped models learned from these eyes: who changes the eyes must train the models again.
 RECORDED = (
-    "c-j?>KTE?v96-<Bzu*1ta+g#L#idfT9V%%Br9!bmh-ims>mbHKGZmB|ow`+Ub8v8wu8KIQAH(nCcQAc#emr1=a7NJ}Drp5QF~(>v99z*O0A*<L"
-    "GfDT4v$yyA=h-63lTN!CwL0sqt}g`<gdiz9t&LC$WmSN63ImTK=dcO}#xIXsCL8xZzY4oH%BSD`3qR~d(Pq2Bk(YbTiPTPbR$8trLV8dswNx@!"
-    "MHOVV>nt8#4(7k7uf<}P9Nz8>_D<5>W?WmY86_G>fKs7WOgawWoc2&lPW=YO`orBQ`bcm7y60i<>MVZ>>u&pK7$3L|P~;yrk0o*"
+    "c-j?>F-yZh7(mbF?!NE7yWAxOgSseM+o6(HP%0D~gcR)%tqx)wG%kWt#HpK#n}dUcbXCMb{Tcor|AXm!^W!0BOmL43kpe4miZMnD>G+IhAu0n8Kb"
+    "P6oZvOUu^E{rUMcQiC<3?+t(GEZ|$r!P+)7nU-2&xjTQxy6h34tqU@Z#lh)#QiW&##f49TvCW-QytY#Br^;EJ&1lEf{DgeG69TiUc1krPc%Ps-(h"
+    "V{wz-hC%wDh{nycCobFt$_cr&kje0USU2~6VWFdhftvEP==$!URgYbgBN45LwVf>Mu|Fw^z&gnt%6fL^7{vg?QOQ_gCW;Z3-"
 )
 
 
