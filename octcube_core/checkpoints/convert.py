@@ -16,7 +16,7 @@ from octcube_core.checkpoints.format import (
     UNUSED,
     check_weights,
     read_checkpoint,
-    whole_file,
+    whole_checkpoint,
     write_checkpoint,
 )
 from octcube_core.checkpoints.infer import HEAD_DIM, MODALITIES, decoder_heads
@@ -228,5 +228,5 @@ def _check_reference_can_run(card: ModelCard, source: str) -> None:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    with whole_file(path) as partial:
+    with whole_checkpoint(path) as partial:
         torch.save(content, partial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from octcube_core.checkpoints.input_shape import with_input_shape
 from octcube_core.errors import CheckpointError
 from octcube_core.models.family import Model, network
 from octcube_core.token_grid import Triple
+from octcube_core.whole_file import whole_file
 
 # Weights of a converted file that no network here needs; kept so that they can be given back.
 UNUSED = "unused."
@@ -50,29 +51,25 @@ def save_checkpoint(
 
 def write_checkpoint(path: Path, card: ModelCard, tensors: dict[str, torch.Tensor]) -> None:
     """Write weights with their card, whole or not at all; CheckpointError if that cannot be done."""
-    with whole_file(path) as partial:
+    with whole_checkpoint(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt", CARD_KEY: card.to_json()})
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_checkpoint(path: Path) -> Iterator[Path]:
     """A place to write a checkpoint to; once all is written, it takes its name. CheckpointError if that fails."""
-    partial = path.with_name(f".{path.name[:40]}.{os.getpid()}.partial")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no ordinary file; write the checkpoint to another.")
     try:
-        if path.exists() and not path.is_file():
-            raise CheckpointError(f"{path} is no ordinary file; write the checkpoint to another.")
-        partial.touch()
-        mode = partial.stat().st_mode  # as the umask says
-        yield partial
-        # safetensors writes through a file of its own, which others cannot read.
-        partial.chmod(mode)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.touch()
+            mode = partial.stat().st_mode  # as the umask says
+            yield partial
+            # safetensors writes through a file of its own, which others cannot read.
+            partial.chmod(mode)
     # torch reports a full disk as RuntimeError, safetensors memory that tensors share.
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"The checkpoint {path} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):  # a name that is too long
-            partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(

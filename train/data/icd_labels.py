@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from octcube_core.checkpoints.card import Label
 from octcube_core.errors import InputError
+from octcube_core.whole_file import whole_file
 from train.data.icd import categories, category_name
 from train.data.label_file import patients_in_store, read_table
 from train.data.label_values import cells_as_text
@@ -166,9 +166,8 @@ def _write(path: Path, found: CodeLabels, minimum_count: int) -> None:
             (names_file(path), lambda at: at.write_text(json.dumps(names, indent=1) + "\n")),
             (path, lambda at: found.table.to_parquet(at, index=False)),
         ):
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            write(partial)
-            partial.replace(target)
+            with whole_file(target) as partial:
+                write(partial)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
 

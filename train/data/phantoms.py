@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from octcube_core.errors import InputError
 from octcube_core.phantom import BENCHMARK_DIFFICULTY
+from octcube_core.whole_file import whole_file
 from train.data.only_run import lock_out_others
 from train.data.patient_hash import SALT
 from train.data.phantom_rows import (
@@ -146,6 +147,8 @@ def fill_store(folder: Path, request: Request, workers: int, test_share: float =
         for first in range(0, len(jobs), SHARD):
             _rows_file(partial, first).unlink()
         (partial / _REQUEST).unlink()
+        for left in partial.glob(".*.partial"):  # of a killed process
+            left.unlink()
 
 
 def split_patients(patients: pd.Series[str], seed: int, test_share: float) -> pd.Series[str]:
@@ -241,6 +244,5 @@ def _rows_file(folder: Path, first: int) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(text)

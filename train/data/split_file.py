@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from octcube_core.errors import InputError
+from octcube_core.whole_file import whole_file
 
 FORMAT = 1
 
@@ -19,16 +19,13 @@ def write_splits(path: Path, settings: dict[str, object], every: list[dict[str, 
         for patient, word in words.items():
             groups.setdefault(word, []).append(patient)
         folds.append(groups)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     text = json.dumps({"format": FORMAT, "settings": settings, "folds": folds}, indent=1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"The splits cannot be written to {path} ({error.strerror}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_splits(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import InputError
 from octcube_core.export import result_folder
+from octcube_core.whole_file import whole_file
 from train.data.patient_hash import SALT
 from train.data.shards import ShardedRows
 
@@ -125,9 +126,8 @@ def write_shard(
 
 def write_manifest(folder: Path, rows: pd.DataFrame) -> None:
     """Write the manifest, without which a store counts as unfinished; one row per exam, in the arrays' order."""
-    temporary = folder / f".{MANIFEST}.partial"
-    rows.to_parquet(temporary, index=False)
-    temporary.replace(folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as partial:
+        rows.to_parquet(partial, index=False)
 
 
 class VolumeStore:

@@ -17,7 +17,6 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from octcube_core.errors import InputError
 from train.engine.distributed import largest
 
-FOLDER = "checkpoints"
 _KEPT = 2
 _NAME = "step-{:09d}.ckpt"
 

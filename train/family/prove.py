@@ -15,6 +15,7 @@ from rich.table import Table
 from scipy import stats
 
 from octcube_core.errors import InputError
+from octcube_core.whole_file import whole_file
 from train.evaluation.center_slice import GOAL, compare
 from train.evaluation.evaluate import PREDICTIONS
 from train.evaluation.figures import ALL, MEAN
@@ -56,9 +57,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--family", type=Path, default=Path("runs/family"))
     family = parser.parse_args(argv).family
     claims = prove(family)
-    unfinished = family / "proof.partial"
-    unfinished.write_text(json.dumps([asdict(claim) for claim in claims], indent=1))
-    unfinished.replace(family / "proof.json")
+    with whole_file(family / "proof.json") as partial:
+        partial.write_text(json.dumps([asdict(claim) for claim in claims], indent=1))
     _print(claims)
 
 

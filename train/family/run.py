@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from octcube_core.errors import InputError, OCTCubeError
+from octcube_core.whole_file import whole_file
 from train.data.worker_processes import available_cores
 from train.family.plan import plan
 from train.family.stages import Stage
@@ -88,6 +89,7 @@ def _run(stage: Stage, family: Path, fingerprint: str) -> float:
         shutil.rmtree(folder, ignore_errors=True)
         product = family / stage.product
         shutil.rmtree(product) if product.is_dir() else product.unlink(missing_ok=True)
+        shutil.rmtree(product.with_name(f".{product.name}.unfinished"), ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     process = subprocess.Popen(
@@ -135,6 +137,5 @@ def _seconds_before(folder: Path, fingerprint: str) -> float | None:
 
 
 def _note(path: Path, fingerprint: str, seconds: float) -> None:
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))
-    unfinished.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))

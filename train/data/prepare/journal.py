@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from octcube_core.errors import InputError
+from octcube_core.whole_file import whole_file
 from train.data.only_run import lock_out_others
 from train.data.store import GROUP
 
@@ -63,9 +64,8 @@ class Workplace:
 
     def begin(self, command: str) -> None:
         """State of which command the work is; everything else in the folder is in place."""
-        temporary = self._command.with_suffix(".partial")
-        temporary.write_text(command, encoding="utf-8")
-        temporary.replace(self._command)
+        with whole_file(self._command) as partial:
+            partial.write_text(command, encoding="utf-8")
 
     def check(self, command: str) -> None:
         """InputError if the work is of another command."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from octcube_core.checkpoints import load_model
 from octcube_core.errors import InputError
 from octcube_core.models.family import Model
 from octcube_core.runtime import choose_device
+from octcube_core.whole_file import whole_file
 from train.data.module import StoreData
 from train.engine.command_line import StageCLI, parse
 from train.engine.interruption import SIGNALS
@@ -159,7 +159,6 @@ def _data(config: Namespace, folds: int, fold: int) -> StoreData:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    table.to_parquet(partial, index=False)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        table.to_parquet(partial, index=False)
     print(f"Wrote {path}")
