@@ -184,7 +184,8 @@ def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> C
         )
     grid = _shape(tower.grid)
     layers = grid[0] if tower.by_layer else None
-    return CachedTail(tower.encoder, tower.project, tokens, grid, layer, sample, layers)
+    pooling = tower.pooling(like.device)
+    return CachedTail(tower.encoder, tower.project, tokens, grid, layer, sample, layers, pooling)
 
 
 def _device(model: Model) -> torch.device:

@@ -10,10 +10,10 @@ import torch
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam, Modality
-from octcube_core.models.coep import COEPModel
+from octcube_core.models.coep import COEPModel, PooledTower
 from octcube_core.models.family import Model
 from octcube_core.models.mae import MaskedAutoencoder
-from octcube_core.models.octcube import FeatureEncoder, OCTCubeClassifier, OCTCubeEncoder
+from octcube_core.models.octcube import FeatureEncoder, OCTCubeClassifier, OCTCubeEncoder, Pool
 from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.results import Measurement
@@ -43,6 +43,10 @@ class Tower:
         In fast mode, the tokens to run the encoder on; all by default.
     by_layer : bool
         Whether ``project`` takes the mean over each layer of cubes.
+    pooled : PooledTower, optional
+        The tower of an aligned model, which may pool its tokens by other than their mean.
+    kind : int
+        The modality's number in that tower.
     """
 
     modality: str
@@ -52,6 +56,17 @@ class Tower:
     grid: TokenGrid | PatchGrid
     sample: TokenSample | None = None
     by_layer: bool = False
+    pooled: PooledTower | None = None
+    kind: int = 0
+
+    def pooling(self, device: torch.device) -> Pool | None:
+        """What pools the tokens that the encoder is run on; None for their mean."""
+        if self.pooled is None:
+            return None
+        stand_in = None if self.sample is None else self.sample.stand_in.to(device)
+        return self.pooled.pooling_on(
+            self.encoder.grid(self.volume), stand_in=stand_in, kind=self.kind
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
     if isinstance(model, COEPModel):
         volume, grid = prepare(exam, card)
         tower = model.oct_tower
-        towers = [Tower("OCT", tower.encoder, tower.project, volume, grid)]
+        towers = [Tower("OCT", tower.encoder, tower.project, volume, grid, pooled=tower)]
         given = [name for name in model.modalities if name in exam.modalities]
         return towers + [_image_tower(exam, model, name) for name in given]
     volume, grid = prepare(exam, card)
@@ -102,7 +117,13 @@ def _image_tower(exam: Exam, model: Model, modality: str) -> Tower:
         tower, number = model.enface_tower, model.modality_number(modality)
         pixels, grid = prepare_image(image, tower.encoder.architecture)
         return Tower(
-            modality, tower.encoder, lambda pooled: tower.project(pooled, number), pixels, grid
+            modality,
+            tower.encoder,
+            lambda pooled: tower.project(pooled, number),
+            pixels,
+            grid,
+            pooled=tower,
+            kind=number,
         )
     pixels, grid = prepare_image(image, model.encoder.architecture)
     return Tower(modality, model.encoder, _projection(model), pixels, grid)

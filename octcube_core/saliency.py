@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from octcube_core.errors import InputError
-from octcube_core.models.octcube import OCTCubeEncoder
+from octcube_core.models.octcube import OCTCubeEncoder, Pool
 from octcube_core.tissue import TokenSample
 
 Project = Callable[
@@ -40,7 +40,7 @@ class CachedTail:
     encoder : OCTCubeEncoder
         In eval mode.
     project : callable
-        The rest of the model: the mean over tokens (1, dim) to outputs (1, n).
+        The rest of the model: the pooled tokens (1, dim) to outputs (1, n).
     tokens : tensor, shape (1, 1 + tokens, dim)
         What ``encoder.trunk`` returned for one exam.
     grid : tuple of int
@@ -49,6 +49,8 @@ class CachedTail:
         Before the last block's attention, or after it (cheaper, as no gradient crosses the attention).
     layers : int, optional
         Have ``project`` take the mean over each of so many layers of cubes, (1, layers, dim).
+    pooling : callable, optional
+        What pools the tokens in the place of their mean; it must know of ``sample``.
     sample : TokenSample, optional
         What ``tokens`` are a sample of, if they are one, and ``trunk`` was told the weights of. Each of them is then
         weighed as the many tokens that it stands for, by every method; maps are zero outside of tissue.
@@ -57,7 +59,7 @@ class CachedTail:
     ----------
     outputs : tensor, shape (1, n), with its graph
     pooled : float32 array, shape (dim,)
-        The mean over tokens, before ``project``.
+        The pooled tokens, before ``project``.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class CachedTail:
         layer: str,
         sample: TokenSample | None = None,
         layers: int | None = None,
+        pooling: Pool | None = None,
     ) -> None:
         self._grid = tuple(grid)
         self._sample = sample
@@ -84,9 +87,9 @@ class CachedTail:
         with torch.enable_grad():
             if layer == "norm1":
                 mixed = encoder.mix(self._activation, weight)
-                pooled = encoder.pool(tokens + mixed, weight, layers)
+                pooled = encoder.pool(tokens + mixed, weight, layers, pooling)
             else:
-                pooled = encoder.pool_norm(attended, self._activation, weight, layers)
+                pooled = encoder.pool_norm(attended, self._activation, weight, layers, pooling)
             self.outputs = project(pooled)
         mean = pooled if layers is None else pooled.mean(dim=1)
         self.pooled: NDArray[np.float32] = mean.detach().float().cpu().numpy()[0]

@@ -119,18 +119,31 @@ class SliceHead:
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """Pooling by cosines (``octcube_core.models.cosine_pooling``) in the place of the mean over tokens.
+
+    ``orders`` is how many cosines along each axis of the fundus, (z, x) of a volume and (y, x) of an image, and
+    ``channels`` how many linear features of the tokens are pooled with each.
+    """
+
+    orders: tuple[int, int]
+    channels: int
+
+
+@dataclass(frozen=True)
 class Alignment:
     """The part of a COEP model beside its OCT tower: the en-face tower and the space they share.
 
     ``modalities`` are those of the en-face images. With more than one, the tower ends in a head for each.
     ``regression_hidden`` is the width of the hidden layer of the head on all embeddings, which gives the card's labels
-    and targets; 0 without one.
+    and targets; 0 without one. ``pooling`` is how the tokens of both towers are pooled; by their mean if None.
     """
 
     enface: Architecture
     modalities: tuple[str, ...]
     projection: int
     regression_hidden: int = 0
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True)

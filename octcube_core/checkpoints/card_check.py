@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Architecture,
         Decoder,
         ModelCard,
+        Pooling,
         SliceHead,
     )
 
@@ -90,6 +91,8 @@ def check_values(card: ModelCard) -> None:
             _check_triple(card.decoder.position_table, "decoder.position_table")
     if card.alignment is not None:
         _check_alignment(card.alignment)
+        if card.alignment.pooling is not None:
+            _check_pooling(card.alignment.pooling, card.architecture, card.alignment.enface)
     if not card.temperature > 0:
         raise ValueError(f"temperature is {card.temperature}, not above 0")
     for label in card.labels:
@@ -142,6 +145,14 @@ def _check_alignment(alignment: Alignment) -> None:
     _check_distinct(alignment.modalities, "modalities")
     _check_range(alignment.projection, 1, MOST_FEATURES, "projection")
     _check_range(alignment.regression_hidden, 0, MOST_FEATURES, "regression_hidden")
+
+
+def _check_pooling(pooling: Pooling, volume: Architecture, image: Architecture) -> None:
+    _check_range(pooling.channels, 1, MOST_FEATURES, "pooling.channels")
+    places = ((volume.grid[0], volume.grid[2]), image.grid[1:])
+    for order, *counts in zip(pooling.orders, *places, strict=True):
+        # A cosine of a higher order is one of a lower order again, seen at so few places.
+        _check_range(order, 1, min(counts), "pooling.orders")
 
 
 def _check_triple(sizes: tuple[int, int, int], place: str) -> None:

@@ -206,6 +206,10 @@ def _check_reference_can_run(card: ModelCard, source: str) -> None:
             f"{source} has the en-face modalities {', '.join(modalities)}; the reference's code knows models of one "
             "modality, or of FAF and IR in this order."
         )
+    if card.alignment is not None and card.alignment.pooling is not None:
+        raise CheckpointError(
+            f"{source} pools its tokens by cosines, for which the reference's layout has no names."
+        )
     if card.slice_head is not None:
         raise CheckpointError(
             f"{source} ends in a transformer over slices, for which the reference's layout has no names."

@@ -144,7 +144,13 @@ class Block(nn.Module):
         key_weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
         x = self.attend(x, key_weight)
-        update: torch.Tensor = self.mlp(self.norm2(x))
+        return self.after_norm(x, self.norm2(x), add_residual)
+
+    def after_norm(
+        self, x: torch.Tensor, normed: torch.Tensor, add_residual: bool = True
+    ) -> torch.Tensor:
+        """The block's second half, from ``attend``'s output and ``norm2``'s of it on; same shape."""
+        update: torch.Tensor = self.mlp(normed)
         return x + self._thinned(update) if add_residual else update
 
     def mean_after_norm(

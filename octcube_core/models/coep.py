@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,38 +13,75 @@ from torch import nn
 from octcube_core.checkpoints.card import Alignment, Architecture, ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.blocks import LayerNorm, in_float32
+from octcube_core.models.cosine_pooling import CosinePooling
 from octcube_core.models.heads import RegressionHead, target_values, unit_length
-from octcube_core.models.octcube import OCTCubeEncoder
+from octcube_core.models.octcube import OCTCubeEncoder, Pool
+from octcube_core.token_grid import Triple
 
 FIRST_TEMPERATURE = 0.07  # of CLIP (Radford et al., arXiv:2103.00020) and of the paper
 
 
-class OCTTower(nn.Module):
+class PooledTower(nn.Module):
+    """An encoder and how its tokens are pooled: by their mean, or by cosines.
+
+    Attributes
+    ----------
+    encoder : OCTCubeEncoder
+    pooling : CosinePooling or None
+    """
+
+    def __init__(self, architecture: Architecture, alignment: Alignment, kinds: int = 1) -> None:
+        super().__init__()
+        self.encoder = OCTCubeEncoder(architecture)
+        self.pooling = (
+            None
+            if alignment.pooling is None
+            else CosinePooling(
+                architecture.embed_dim, alignment.pooling, architecture.planar, kinds
+            )
+        )
+
+    def pooled(
+        self, value: torch.Tensor, keep: torch.Tensor | None = None, kind: int = 0
+    ) -> torch.Tensor:
+        """Pooled tokens, shape (batch, dim), of volumes, or of images of a modality's number.
+
+        ``keep`` as for the encoder.
+        """
+        pooling = self.pooling_on(self.encoder.grid(value), keep=keep, kind=kind)
+        return self.encoder.pooled(value, keep, pooling=pooling)
+
+    def pooling_on(self, grid: Triple, **which: Any) -> Pool | None:
+        """Pooling of tokens of a grid, ``which`` of them as ``CosinePooling`` says; None for the mean."""
+        if self.pooling is None:
+            return None
+        return functools.partial(self.pooling, grid=grid, **which)
+
+
+class OCTTower(PooledTower):
     """3D encoder and the projection of its pooled tokens."""
 
-    def __init__(self, architecture: Architecture, projection: int) -> None:
-        super().__init__()
+    def __init__(self, architecture: Architecture, alignment: Alignment) -> None:
+        super().__init__(architecture, alignment)
         dim = architecture.embed_dim
-        self.encoder = OCTCubeEncoder(architecture)
         self.aggregate = nn.Linear(dim, dim)
         self.aggregate_norm = LayerNorm(dim)
         self.act = nn.GELU()
-        self.head = nn.Linear(dim, projection)
+        self.head = nn.Linear(dim, alignment.projection)
 
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Embedding of length 1, shape (batch, projection), from the mean over tokens."""
+        """Embedding of length 1, shape (batch, projection), from the pooled tokens."""
         x = in_float32(self.aggregate, self.encoder.features(pooled))
         x = self.act(in_float32(self.aggregate_norm, x))
         return unit_length(in_float32(self.head, x))
 
 
-class EnFaceTower(nn.Module):
+class EnFaceTower(PooledTower):
     """Image encoder and the projection of its pooled tokens; with several modalities, a last layer for each."""
 
     def __init__(self, alignment: Alignment) -> None:
-        super().__init__()
+        super().__init__(alignment.enface, alignment, len(alignment.modalities))
         dim, several = alignment.enface.embed_dim, len(alignment.modalities) > 1
-        self.encoder = OCTCubeEncoder(alignment.enface)
         self.head = nn.Linear(dim, dim if several else alignment.projection)
         self.act = nn.GELU()
         self.modality_heads = nn.ModuleList(
@@ -77,7 +116,7 @@ class COEPModel(nn.Module):
         assert alignment is not None
         self.card = card
         self.modalities = alignment.modalities
-        self.oct_tower = OCTTower(card.architecture, alignment.projection)
+        self.oct_tower = OCTTower(card.architecture, alignment)
         self.enface_tower = EnFaceTower(alignment)
         self.pairs = tuple(itertools.combinations(("OCT", *self.modalities), 2))
         self.log_scales = nn.ParameterList(
@@ -104,12 +143,12 @@ class COEPModel(nn.Module):
 
         ``keep``, shape (batch, kept), has the tower see those tokens alone.
         """
-        return self.oct_tower.project(self.oct_tower.encoder.pooled(volume, keep))
+        return self.oct_tower.project(self.oct_tower.pooled(volume, keep))
 
     def embed_enface(self, image: torch.Tensor, modality: str) -> torch.Tensor:
         """Embeddings of length 1, shape (batch, projection), of normalised images (batch, 3, height, width)."""
         number = self.modality_number(modality)
-        return self.enface_tower.project(self.enface_tower.encoder.pooled(image), number)
+        return self.enface_tower.project(self.enface_tower.pooled(image, kind=number), number)
 
     def modality_number(self, modality: str) -> int:
         """Place of an en-face modality; InputError if the model knows no such one."""

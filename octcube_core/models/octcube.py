@@ -17,6 +17,7 @@ from octcube_core.models.slice_head import SliceTransformerHead
 from octcube_core.token_grid import Triple
 
 OnBlock = Callable[[int, int], None]
+Pool = Callable[[torch.Tensor], torch.Tensor]  # (batch, tokens, dim) -> (batch, dim)
 
 
 class OCTCubeEncoder(nn.Module):
@@ -121,14 +122,16 @@ class OCTCubeEncoder(nn.Module):
         attended: torch.Tensor,
         weight: torch.Tensor | None = None,
         layers: int | None = None,
+        pooling: Pool | None = None,
     ) -> torch.Tensor:
         """Mean over all tokens but the class token after the last block, shape (batch, dim), from ``attend``'s output.
 
         No final norm is applied. With ``layers``, of which all tokens must be there, the mean is over each layer of
-        cubes, shape (batch, layers, dim).
+        cubes, shape (batch, layers, dim). ``pooling``, if given, takes the place of the mean, and must know of what
+        the tokens are a sample.
         """
         tokens = attended[:, 1:]
-        return self.pool_norm(tokens, self.last_block.norm2(tokens), weight, layers)
+        return self.pool_norm(tokens, self.last_block.norm2(tokens), weight, layers, pooling)
 
     def pool_norm(
         self,
@@ -136,9 +139,12 @@ class OCTCubeEncoder(nn.Module):
         normed: torch.Tensor,
         weight: torch.Tensor | None = None,
         layers: int | None = None,
+        pooling: Pool | None = None,
     ) -> torch.Tensor:
         """``pool`` from the output of the last block's ``norm2`` on; both inputs without the class token."""
         add, mean_after = self.architecture.final_residual, self.last_block.mean_after_norm
+        if pooling is not None:
+            return pooling(self.last_block.after_norm(attended, normed, add))
         if layers is None:
             return mean_after(attended, normed, add, weight)
         means = mean_after(
@@ -152,13 +158,14 @@ class OCTCubeEncoder(nn.Module):
         keep: torch.Tensor | None = None,
         weight: torch.Tensor | None = None,
         by_layer: bool = False,
+        pooling: Pool | None = None,
     ) -> torch.Tensor:
-        """Mean over the tokens of a whole forward pass, shape (batch, dim); arguments as for ``trunk``.
+        """Mean over the tokens of a whole forward pass, shape (batch, dim); arguments as for ``trunk`` and ``pool``.
 
         ``by_layer``: over each layer of cubes, shape (batch, layers, dim).
         """
         attended = self.attend(self.trunk(volume, keep=keep, weight=weight), weight)
-        return self.pool(attended, weight, self.grid(volume)[0] if by_layer else None)
+        return self.pool(attended, weight, self.grid(volume)[0] if by_layer else None, pooling)
 
     def features(self, pooled: torch.Tensor) -> torch.Tensor:
         """The final norm of the mean over tokens, float32, shape (batch, dim)."""
