@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -116,19 +117,10 @@ def _batches(
     loader = BatchLoader(dataset, EveryRow(len(rows), batch_size), workers)
     shown = track(loader, "Exams", total=len(loader), console=Console(stderr=True), transient=True)
     for number, batch in enumerate(shown):
-        batch = _on_device(batch, device)
+        batch = move_data_to_device(batch, device)
         first = number * batch_size
         place = slice(first, first + len(batch["row"]))
         yield place, batch, model_inputs(model.card, batch)
-
-
-def _on_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {
-        name: _on_device(value, device)
-        if isinstance(value, dict)
-        else value.to(device, non_blocking=True)
-        for name, value in batch.items()
-    }
 
 
 def modalities_seen(card: ModelCard, store: VolumeStore) -> tuple[str, ...]:

@@ -83,11 +83,11 @@ def _stores(small: bool) -> list[Stage]:
         out = ("phantoms", "--out={family}/" + name, *SIZE, *arguments)
         return Stage(f"make-{name}", out, name)
 
-    many = "24" if small else "1000"
+    many = "6" if small else "900"
     return [
         store("eyes", "--kind=eyes", "--patients", many, "--test-share=0"),
-        store("ga-eyes", "--kind=ga", "--patients", "12" if small else "400", "--test-share=0"),
-        store("unseen", "--kind=eyes", "--unseen", "--n", "12" if small else "800"),
+        store("ga-eyes", "--kind=ga", "--patients", "4" if small else "300", "--test-share=0"),
+        store("unseen", "--kind=eyes", "--unseen", "--n", "12" if small else "600"),
         store("unseen-ga", "--kind=ga", "--unseen", "--n", "12" if small else "400"),
     ]
 

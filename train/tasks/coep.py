@@ -21,10 +21,17 @@ from train.engine.card_in_checkpoint import CardInCheckpoint, with_origin
 from train.engine.distributed import gather
 from train.engine.optimiser import Optimisation, configure, encoder_layers
 from train.evaluation.metrics import laterality_accuracy, retrieval_metrics
-from train.tasks.cached_features import Batch, CachedFeatures, joint_gradients, micro_batches
-from train.tasks.coep_start import freeze, start_from
+from train.tasks.cached_features import (
+    Batch,
+    CachedFeatures,
+    RandomState,
+    joint_gradients,
+    micro_batches,
+)
 from train.tasks.contrastive import MOST_SCALE, Agreement, Contrast, agreement
-from train.tasks.masking import some_tokens
+from train.tasks.encoder_start import freeze, start_from
+from train.tasks.masking import check_share, some_tokens
+from train.tasks.pooling_start import Inputs, measure_poolings
 
 
 class COEPTask(CardInCheckpoint, L.LightningModule):
@@ -128,6 +135,25 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
 
     def embed(self, batch: Batch) -> torch.Tensor:
         """Features of length 1, float32, shape (exams, modalities, projection); 0 where a modality is missing."""
+        given, features = self._inputs(batch), []
+        for name, present in zip(self.modalities, batch["present"].T, strict=True):
+            # Without any, one stands in: its gradient is zero, but every process uses every parameter.
+            rows = (
+                present.nonzero()[:, 0]
+                if bool(present.any())
+                else torch.zeros_like(batch["row"][:1])
+            )
+            value = given[name][rows]
+            if name == OCT:
+                embedded = self.model.embed_volume(value, self._keep(name, value))
+            else:
+                embedded = self.model.embed_enface(value, name)
+            empty = embedded.new_zeros(len(present), embedded.shape[1])
+            features.append(empty.index_copy(0, rows, embedded))
+        return torch.stack(features, dim=1)
+
+    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """What the model sees of each modality, in training with random changes."""
         shape, enface = self.model.card.architecture, self.model.enface_tower.encoder.architecture
         volume = volumes_to_input(batch["volume"], shape.input_shape)
         images = {
@@ -136,23 +162,26 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         }
         if self.training and self.augment is not None:
             volume, images = self.augment(volume, images)
-        features = []
-        for name, present in zip(self.modalities, batch["present"].T, strict=True):
-            # Without any, one stands in: its gradient is zero, but every process uses every parameter.
-            rows = (
-                present.nonzero()[:, 0]
-                if bool(present.any())
-                else torch.zeros_like(batch["row"][:1])
-            )
-            if name == OCT:
-                embedded = self.model.embed_volume(volume[rows], self._keep(volume[rows]))
-            else:
-                embedded = self.model.embed_enface(images[name][rows], name)
-            empty = embedded.new_zeros(len(present), embedded.shape[1])
-            features.append(empty.index_copy(0, rows, embedded))
-        return torch.stack(features, dim=1)
+        return {OCT: volume, **images}
 
-    def _keep(self, volume: torch.Tensor) -> torch.Tensor | None:
+    def _measure_poolings(self, parts: list[Batch]) -> None:
+        """Before the first step; what is drawn at random is drawn again for the step."""
+        before = RandomState(parts[0]["row"].device)
+        measure_poolings(self.model, (self._those_there(part) for part in parts))
+        before.restore()
+
+    def _those_there(self, batch: Batch) -> Inputs:
+        """What a batch has of each modality, with the tokens to keep."""
+        given = self._inputs(batch)
+        there = {
+            name: given[name][present]
+            for name, present in zip(self.modalities, batch["present"].T, strict=True)
+        }
+        return {name: (value, self._keep(name, value)) for name, value in there.items()}
+
+    def _keep(self, name: str, volume: torch.Tensor) -> torch.Tensor | None:
+        if name != OCT:
+            return None
         share = self.kept_tokens if self.training else 1.0
         return some_tokens(self.model.oct_tower.encoder, volume, share)
 
@@ -163,6 +192,8 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         backward passes of the others are done here, where DDP's exchange sleeps.
         """
         parts = micro_batches(batch, self.micro_batch)
+        if self.trainer.global_step == 0 and self.model.card.alignment.pooling is not None:
+            self._measure_poolings(parts)
         cached = CachedFeatures(self.embed, parts)
         trained = [*self.model.log_scales, *(bias for bias in self.biases if bias.requires_grad)]
         joint = joint_gradients(
@@ -263,5 +294,4 @@ def _check_recipe(
         )
     if micro_batch is not None and micro_batch < 1:
         raise InputError(f"micro_batch must be at least 1, not {micro_batch}.")
-    if not 0 < kept_tokens <= 1:
-        raise InputError(f"kept_tokens must be above 0 and at most 1, not {kept_tokens}.")
+    check_share(kept_tokens)

@@ -34,7 +34,7 @@ from train.tasks.finetuning.losses import (
 from train.tasks.finetuning.metrics import LabelMetrics, RegressionMetrics
 from train.tasks.finetuning.starting import start_enface_from as load_enface
 from train.tasks.finetuning.starting import start_from as load_start
-from train.tasks.masking import some_tokens
+from train.tasks.masking import check_share, some_tokens
 
 MOST_NAMED = 32  # labels; with more, only the means of metrics are logged
 
@@ -89,8 +89,7 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
             )
         if not 0 <= drop_path < 1:
             raise InputError(f"drop_path must be at least 0 and below 1, not {drop_path}.")
-        if not 0 < kept_tokens <= 1:
-            raise InputError(f"kept_tokens must be above 0 and at most 1, not {kept_tokens}.")
+        check_share(kept_tokens)
         if kept_tokens < 1 and card.slice_head is not None:
             raise InputError("A slice_head needs every slice's tokens; leave out kept_tokens.")
         self.card, self.order = card, modalities_of(card)
@@ -235,12 +234,8 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
             volume, images = self.augment(volume, images)
             return ({OCT: volume} if OCT in inputs else {}) | images, lesions
         if self.augment is not None and OCT in inputs:
-            volume = inputs[OCT].squeeze(1)
-            bits = (
-                lesions if lesions is not None else volume.new_zeros(1).byte().expand(volume.shape)
-            )
-            volume, bits = self.augment(volume, bits)
-            return inputs | {OCT: volume.unsqueeze(1)}, bits
+            volume, lesions = self.augment(inputs[OCT].squeeze(1), lesions)
+            return inputs | {OCT: volume.unsqueeze(1)}, lesions
         return inputs, lesions
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:

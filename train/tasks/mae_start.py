@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 
 from octcube_core.checkpoints import load_model
-from octcube_core.checkpoints.card import Architecture, Decoder
-from octcube_core.checkpoints.encoders import image_encoder, volume_encoder
-from octcube_core.errors import InputError
 from octcube_core.models.embeddings import CubePositions
-from octcube_core.models.family import Model
 from octcube_core.models.mae import MaskedAutoencoder
+from train.tasks.encoder_start import check_same, copy_encoder
+
+DECODER_FIELDS = ("embed_dim", "depth", "num_heads", "mlp_dim", "final_residual")
 
 
 def start_from(model: MaskedAutoencoder, name_or_path: str) -> None:
@@ -30,7 +29,7 @@ def start_from(model: MaskedAutoencoder, name_or_path: str) -> None:
         isinstance(source, MaskedAutoencoder)
         and source.card.architecture.planar == model.card.architecture.planar
     )
-    _copy_encoder(model, source, name_or_path, strict=continued)
+    copy_encoder(model.encoder, source, name_or_path, same_residual=continued)
     if continued:
         assert isinstance(source, MaskedAutoencoder)
         _copy_decoder(model, source, name_or_path)
@@ -39,31 +38,11 @@ def start_from(model: MaskedAutoencoder, name_or_path: str) -> None:
         model.high_res_embedding.load_state_dict((slices or model.encoder.embedding).state_dict())
 
 
-def _copy_encoder(model: MaskedAutoencoder, source: Model, name_or_path: str, strict: bool) -> None:
-    mine = model.card.architecture
-    # The input whose grid is that of this model's table.
-    shape = tuple(g * c for g, c in zip(mine.table_grid, mine.cube, strict=True))
-    start = image_encoder(source, shape[1:]) if mine.planar else volume_encoder(source, shape)
-    theirs = start.card.architecture
-    _check_sizes(theirs, mine, f"The encoder of {name_or_path}", strict)
-    model.encoder.load_state_dict(start.encoder.state_dict())
-
-
-def _check_sizes(
-    theirs: Architecture | Decoder, mine: Architecture | Decoder, what: str, residual: bool
-) -> None:
-    names = ["embed_dim", "depth", "num_heads", "mlp_dim", *["final_residual"] * residual]
-    for name in names:
-        found, wanted = getattr(theirs, name), getattr(mine, name)
-        if found != wanted:
-            raise InputError(f"{what} has {name} {found}, and this recipe's card says {wanted}.")
-
-
 def _copy_decoder(model: MaskedAutoencoder, source: MaskedAutoencoder, name_or_path: str) -> None:
     mine, theirs = model.card.decoder, source.card.decoder
     assert mine is not None
     assert theirs is not None
-    _check_sizes(theirs, mine, f"The decoder of {name_or_path}", residual=True)
+    check_same(theirs, mine, f"The decoder of {name_or_path}", DECODER_FIELDS)
     weights = source.decoder.state_dict()
     for name, table in _tables(source.decoder.positions, model.decoder.positions).items():
         weights[f"positions.{name}"] = table

@@ -32,6 +32,12 @@ class Masks:
         return Masks(self.keep.to(device, non_blocking=True), decode)
 
 
+def check_share(kept_tokens: float) -> None:
+    """Raise InputError unless this is a share of the tokens that ``some_tokens`` can take."""
+    if not 0 < kept_tokens <= 1:
+        raise InputError(f"kept_tokens must be above 0 and at most 1, not {kept_tokens}.")
+
+
 def some_tokens(encoder: OCTCubeEncoder, pixels: torch.Tensor, share: float) -> torch.Tensor | None:
     """A random share of each item's tokens: indices (batch, kept), at least one of each; None for all of them.
 

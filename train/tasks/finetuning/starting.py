@@ -7,8 +7,8 @@ from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.octcube import OCTCubeClassifier
-from train.tasks.coep_start import copy_encoder
-from train.tasks.coep_start import start_from as start_encoder_from
+from train.tasks.encoder_start import copy_encoder
+from train.tasks.encoder_start import start_from as start_encoder_from
 
 
 def start_from(model: COEPModel | OCTCubeClassifier, name_or_path: str) -> None:
@@ -48,8 +48,9 @@ def _copy_projections(source: COEPModel, model: COEPModel, name: str) -> None:
         if ".encoder." not in key and not key.startswith("regression.")
     }
     mine = model.state_dict()
-    same = source.modalities == model.modalities
-    if not same or any(mine[key].shape != tensor.shape for key, tensor in state.items()):
+    if any(key not in mine or mine[key].shape != tensor.shape for key, tensor in state.items()) or (
+        source.modalities != model.modalities
+    ):
         raise InputError(
             f"The modalities or the projection of {name} are not those of this recipe's card."
         )
