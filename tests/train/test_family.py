@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +74,24 @@ def test_a_stage_runs_once_and_again_when_its_settings_change(tmp_path, capsys):
     assert "done before" in capsys.readouterr().out
     run([replace(EYES, arguments=(*EYES.arguments, "--seed=3"))], tmp_path)
     assert manifest.stat().st_mtime_ns != made
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_stage_ends_with_its_family_and_nobody_else_runs_it_meanwhile(tmp_path):
+    command = [sys.executable, "-m", "train", "family", "--small", f"--out={tmp_path}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as family:
+        try:
+            while not (tmp_path / "make-eyes" / STARTED).is_file():
+                assert family.poll() is None
+                time.sleep(0.05)
+            with pytest.raises(InputError, match="Another process is making"):
+                run([EYES], tmp_path)
+            family.terminate()
+            assert family.wait(60) == 128 + signal.SIGTERM
+        finally:
+            family.kill()
+    run([], tmp_path)  # the stage, too, would have the lock
 
 
 def test_a_stage_that_fails_ends_the_family_in_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from octcube_core.errors import InputError, OCTCubeError
 from octcube_core.whole_file import whole_file
+from train.data.only_run import lock_out_others
 from train.data.worker_processes import available_cores
 from train.family.plan import plan
 from train.family.stages import Stage
@@ -50,13 +52,22 @@ def main(argv: list[str]) -> None:
     names = [stage.name for stage in stages]
     if arguments.until is not None and arguments.until not in names:
         raise InputError(f"There is no stage {arguments.until!r}; known are {', '.join(names)}.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the stage too
     last = len(names) if arguments.until is None else names.index(arguments.until) + 1
     run(stages[:last], arguments.out)
 
 
 def run(stages: Sequence[Stage], family: Path) -> None:
-    """Run every stage that is not done; raise OCTCubeError when one fails."""
+    """Run every stage that is not done; raise OCTCubeError when one fails, or another process runs them."""
     family.mkdir(parents=True, exist_ok=True)
+    lock = lock_out_others(family / ".lock", family)
+    try:
+        _run_all(stages, family, lock)
+    finally:
+        os.close(lock)
+
+
+def _run_all(stages: Sequence[Stage], family: Path, lock: int) -> None:
     console, prints = Console(), dict[str, str]()
     for number, stage in enumerate(stages, start=1):
         prints[stage.name] = stage.fingerprint(prints)
@@ -65,7 +76,7 @@ def run(stages: Sequence[Stage], family: Path) -> None:
             console.print(f"{title}: done before")
             continue
         console.print(f"{title}: python -m train {' '.join(stage.command(family))}", soft_wrap=True)
-        seconds = _run(stage, family, prints[stage.name])
+        seconds = _run(stage, family, prints[stage.name], lock)
         console.print(f"{title}: {seconds / 60:.1f} minutes")
 
 
@@ -82,7 +93,7 @@ def _is_done(stage: Stage, family: Path, fingerprint: str) -> bool:
     return bool(json.loads(note.read_text())["fingerprint"] == fingerprint)
 
 
-def _run(stage: Stage, family: Path, fingerprint: str) -> float:
+def _run(stage: Stage, family: Path, fingerprint: str, lock: int) -> float:
     folder = family / stage.name
     before = _seconds_before(folder, fingerprint)
     if before is None:  # what lies there comes from other settings
@@ -95,6 +106,8 @@ def _run(stage: Stage, family: Path, fingerprint: str) -> float:
     process = subprocess.Popen(
         [sys.executable, "-m", "train", *stage.command(family), *_machine(stage)],
         env={**KEEP_MEMORY, **os.environ},
+        # Where this process is killed, its stage may live on, and has the lock until it ends.
+        pass_fds=(lock,) if os.name == "posix" else (),
     )
     try:
         while True:
