@@ -12,7 +12,9 @@ import torch
 import octcube_core as oc
 from octcube_core.checkpoints.card import ModelCard, SliceHead
 from octcube_core.checkpoints.format import save_checkpoint
+from octcube_core.errors import InputError
 from tests.train.tiny_exams import exam_of, image_card, joint_card, tiny_store, volume_card
+from train.data.augment import Augment
 from train.data.labels import Labels
 from train.data.module import StoreData
 from train.engine.optimiser import Optimisation
@@ -208,3 +210,8 @@ def test_lesion_masks_are_learnt_beside_the_labels(store) -> None:
     task, _, (_, after) = _fit(store, volume_card(), BINARY, ["OCT"], **options)
     assert after["train/lesion_loss"] < 0.3
     assert not [name for name in task.exported().state_dict() if "lesion" in name]
+
+
+def test_changes_of_volumes_are_not_taken_for_changes_of_images():
+    with pytest.raises(InputError, match="for images give"):
+        FinetuneTask(image_card(), Optimisation(lr=1.0), augment=Augment())

@@ -78,46 +78,6 @@ class Augment:
         return move(volume), None if lesions is None else move(lesions)
 
 
-class ImageAugment:
-    """Flips, crops, contrast and brightness changes of en-face images, for models that see nothing else.
-
-    Where volumes and images of the same eyes are seen together, ``PairAugment`` mirrors them alike.
-
-    Parameters
-    ----------
-    mirror : flip half of the images left to right, which makes a right eye look like a left one
-    crop : as for Augment
-    contrast : largest change of the logarithm of the contrast
-    brightness : largest change, in standard deviations of ImageNet
-    """
-
-    def __init__(
-        self,
-        mirror: bool = True,
-        crop: float = 0.2,
-        contrast: float = 0.0,
-        brightness: float = 0.0,
-    ) -> None:
-        self.mirror = mirror
-        self.crop = crop
-        self.contrast = contrast
-        self.brightness = brightness
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Change normalised images, shape (batch, 3, rows, columns)."""
-        one_each = len(images), 1, 1, 1
-        flips = ((torch.rand(one_each) < 0.5) & self.mirror).to(images.device)
-        images = torch.where(flips, images.flip(3), images)
-        if self.crop < 1:
-            grid = crop_grid(images, self.crop)
-            images = F.grid_sample(
-                images, grid, mode="bicubic", padding_mode="border", align_corners=False
-            )
-        gain = torch.empty(one_each).uniform_(-self.contrast, self.contrast).exp()
-        offset = torch.empty(one_each).uniform_(-self.brightness, self.brightness)
-        return torch.addcmul(offset.to(images), images, gain.to(images))
-
-
 def crop_grid(batch: torch.Tensor, smallest: float) -> torch.Tensor:
     """Sampling grids of random crops, for ``F.grid_sample``.
 

@@ -90,6 +90,10 @@ class FinetuneTask(CardInCheckpoint, L.LightningModule):
         if not 0 <= drop_path < 1:
             raise InputError(f"drop_path must be at least 0 and below 1, not {drop_path}.")
         check_share(kept_tokens)
+        if isinstance(augment, Augment) and card.architecture.planar:
+            raise InputError(
+                "train.data.augment.Augment changes volumes; for images give train.data.augment_pairs.PairAugment."
+            )
         if kept_tokens < 1 and card.slice_head is not None:
             raise InputError("A slice_head needs every slice's tokens; leave out kept_tokens.")
         self.card, self.order = card, modalities_of(card)
