@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from octcube_core.checkpoints.card import Pooling
 from tests.train import two_processes
-from tests.train.tiny_coep import make_task
+from tests.train.tiny_coep import CARD, make_task
 from train.data.augment_pairs import PairAugment
+from train.data.to_device import images_to_input
 from train.tasks.cached_features import micro_batches
+from train.tasks.coep import COEPTask
 from train.tasks.contrastive import Contrast
 
 EXAMS = 8
@@ -20,6 +26,7 @@ def batch():
     return {
         "row": torch.arange(EXAMS),
         "patient": torch.arange(EXAMS) // 2,
+        "side": torch.tensor([0, 1, 0, 1, 1, 0, -1, -1]),
         # The second half of each process's share has no FAF at all.
         "present": torch.tensor(
             [[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 1], [1, 0, 1]]
@@ -54,34 +61,54 @@ class Step(torch.nn.Module):
 OPTIONS = {
     "micro_batch": 2,
     "frozen_blocks": 1,
-    "contrast": Contrast(same_patient="ignore"),
+    "contrast": Contrast(same_patient="ignore", same_side=0.3),
     "activation_checkpointing": True,
 }
+POOLED = replace(CARD, alignment=replace(CARD.alignment, pooling=Pooling((2, 2), 3)))
 
 
-def _share(given):
+def _share(given, card):
     rank = torch.distributed.get_rank()
-    task = make_task(**OPTIONS)
+    task = make_task(card, **OPTIONS)
     step = DistributedDataParallel(Step(task))
     loss = None
     for _ in range(2):
         task.zero_grad()
         loss = step(micro_batches(given, EXAMS // 2)[rank])
         loss.backward()
-    return loss.detach(), gradients(task)
+    return loss.detach(), gradients(task), dict(task.model.named_buffers())
 
 
-def test_two_processes_of_two_micro_batches_train_as_one_with_everything():
-    whole = make_task(**OPTIONS | {"micro_batch": None})
+@pytest.mark.parametrize("card", [CARD, POOLED], ids=["mean", "cosines"])
+def test_two_processes_of_two_micro_batches_train_as_one_with_everything(card):
+    whole = make_task(card, **OPTIONS | {"micro_batch": None})
     expected = whole.training_step(batch(), 0)
     expected.backward()
     wanted = gradients(whole)
     assert all(gradient.abs().sum() > 0 for gradient in wanted.values())
-    for loss, found in two_processes.run(_share, batch()):
+    for loss, found, buffers in two_processes.run(_share, batch(), card):
         torch.testing.assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-5)
         assert found.keys() == wanted.keys()
         for name, gradient in wanted.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+        for name, buffer in whole.model.named_buffers():
+            torch.testing.assert_close(buffers[name], buffer, msg=name)
+
+
+def test_a_pooling_starts_standardised_by_the_first_batch_and_then_stays(monkeypatch):
+    task, given = make_task(POOLED), batch()
+    task.training_step(given, 0)
+    pooling = task.model.enface_tower.pooling
+    faf = images_to_input(given["images"]["FAF"][given["present"][:, 1]], (16, 16))
+    encoder = task.model.enface_tower.encoder
+    features = encoder.pooled(faf, pooling=lambda tokens: pooling.features(tokens, (1, 2, 2)))
+    torch.testing.assert_close(pooling.center[0], features.mean(dim=0))
+    torch.testing.assert_close(pooling.scale[0], features.std(dim=0))
+    before = pooling.center.clone()
+    assert not torch.equal(before[0], before[1])
+    monkeypatch.setattr(COEPTask, "global_step", 1)
+    task.training_step({**given, "present": given["present"].flip(0)}, 1)
+    assert torch.equal(pooling.center, before)
 
 
 def test_augmentation_and_drop_path_are_the_same_when_a_micro_batch_runs_again():

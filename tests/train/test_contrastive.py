@@ -20,7 +20,14 @@ def features(modalities: int, seed: int = 0) -> torch.Tensor:
 
 
 def compared(
-    given, present=None, patient=None, contrast=None, scale=8.0, bias=0.0, rows=slice(None)
+    given,
+    present=None,
+    patient=None,
+    contrast=None,
+    scale=8.0,
+    bias=0.0,
+    rows=slice(None),
+    side=None,
 ):
     """Agreement, with everything present and all of different patients unless said."""
     pairs = math.comb(given.shape[1], 2)
@@ -34,6 +41,7 @@ def compared(
         [torch.as_tensor(bias)] * pairs,
         contrast or Contrast(),
         rows,
+        side,
     )
 
 
@@ -159,3 +167,23 @@ def test_half_precision_features_are_compared_in_float32():
     loss = compared(given.bfloat16()).loss
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, compared(given.bfloat16().float()).loss)
+
+
+def test_a_share_of_the_target_goes_to_exams_of_the_same_side():
+    given, patient = features(2), torch.arange(EXAMS) // 2
+    side = torch.tensor([0, 1] * 4 + [-1, -1])
+    contrast = Contrast(same_patient="ignore", same_side=0.3)
+    found = compared(given, patient=patient, contrast=contrast, side=side).loss
+    logits = 8.0 * given[:, 0] @ given[:, 1].T
+    expected = []
+    for way in (logits, logits.T):
+        for row in range(EXAMS):
+            counted = [k for k in range(EXAMS) if k == row or patient[k] != patient[row]]
+            beside = [k for k in counted if k == row or (side[k] == side[row] != -1)]
+            log_p = way[row] - way[row, counted].logsumexp(dim=0)
+            expected.append(-0.7 * log_p[row] - 0.3 * log_p[beside].mean())
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+    assert torch.equal(
+        compared(given, patient=patient, contrast=contrast).loss,  # of unknown sides
+        compared(given, patient=patient, contrast=Contrast(same_patient="ignore")).loss,
+    )

@@ -62,6 +62,8 @@ class StoreDataset(Dataset[Item]):
         self.present = torch.from_numpy(store.present[self.rows][:, columns])
         codes, _ = pd.factorize(store.manifest["patient"])
         self.patients = torch.from_numpy(codes[self.rows].astype(np.int64))
+        sides = store.manifest["laterality"].map({"OD": 0, "OS": 1}).fillna(-1)
+        self.sides = torch.from_numpy(sides.to_numpy("int64")[self.rows])
         self.labels = None
         if label_table is not None:
             self.labels = torch.from_numpy(label_table.to_numpy("float32")[self.rows])
@@ -84,6 +86,7 @@ class StoreDataset(Dataset[Item]):
         batch: Item = {
             "row": torch.from_numpy(rows),
             "patient": self.patients[chosen],
+            "side": self.sides[chosen],
             "present": self.present[chosen],
         }
         if OCT in self.modalities:

@@ -46,7 +46,8 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
     optimisation : learning rate, schedule and so on; the layer decay is for the OCT tower alone
     start_from_oct, start_from_enface : names or files of models whose encoders the towers start from, their position
         tables brought to this card's grids. None starts from random weights; the projections always do
-    frozen_blocks : first blocks of the OCT tower that stay as they are, and the embedding before them
+    frozen_blocks, frozen_enface_blocks : first blocks of the OCT tower, and of the en-face tower, that stay as they
+        are, and the embedding before them
     contrast : the loss
     micro_batch : exams that pass through the model at once; by default the whole batch
     local_loss : each process compares its own exams with all; else each compares all with all, to the same effect
@@ -65,6 +66,7 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         start_from_oct: str | None = None,
         start_from_enface: str | None = None,
         frozen_blocks: int = 0,
+        frozen_enface_blocks: int = 0,
         contrast: Contrast = Contrast(),  # noqa: B008 - frozen
         micro_batch: int | None = None,
         local_loss: bool = True,
@@ -73,7 +75,9 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check_recipe(card, frozen_blocks, micro_batch, kept_tokens)
+        _check_recipe(card, frozen_blocks, frozen_enface_blocks, micro_batch)
+        check_share(kept_tokens)
+        _check_sides(contrast, augment)
         self.model = COEPModel(card)
         self.modalities = (OCT, *self.model.modalities)
         self.optimisation = optimisation
@@ -86,9 +90,9 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         for tower, start in zip(towers, (start_from_oct, start_from_enface), strict=True):
             if start is not None:
                 start_from(tower, start)
-        for tower in towers:
+        for tower, frozen in zip(towers, (frozen_blocks, frozen_enface_blocks), strict=True):
             tower.checkpointing = activation_checkpointing
-        freeze(towers[0], frozen_blocks)
+            freeze(tower, frozen)
         with torch.no_grad():
             for log_scale in self.model.log_scales:
                 log_scale.fill_(math.log(contrast.first_scale))
@@ -192,14 +196,14 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         backward passes of the others are done here, where DDP's exchange sleeps.
         """
         parts = micro_batches(batch, self.micro_batch)
-        if self.trainer.global_step == 0 and self.model.card.alignment.pooling is not None:
+        if self.global_step == 0 and self.model.card.alignment.pooling is not None:
             self._measure_poolings(parts)
         cached = CachedFeatures(self.embed, parts)
         trained = [*self.model.log_scales, *(bias for bias in self.biases if bias.requires_grad)]
         joint = joint_gradients(
             cached.features,
             batch["present"],
-            batch["patient"],
+            torch.stack([batch["patient"], batch["side"]], dim=1),
             self._compare,
             trained,
             self.local_loss,
@@ -211,8 +215,9 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         return surrogate + (joint.agreement.loss - surrogate).detach()
 
     def _compare(
-        self, features: torch.Tensor, present: torch.Tensor, patient: torch.Tensor, rows: slice
+        self, features: torch.Tensor, present: torch.Tensor, whose: torch.Tensor, rows: slice
     ) -> Agreement:
+        patient, side = whose.T
         return agreement(
             features,
             present,
@@ -221,6 +226,7 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
             list(self.biases),
             self.contrast,
             rows,
+            side,
         )
 
     def _log(self, found: Agreement) -> None:
@@ -280,7 +286,7 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
 
 
 def _check_recipe(
-    card: ModelCard, frozen_blocks: int, micro_batch: int | None, kept_tokens: float
+    card: ModelCard, frozen_blocks: int, frozen_enface_blocks: int, micro_batch: int | None
 ) -> None:
     if card.alignment is None:
         raise InputError("The card of a COEP model needs an alignment.")
@@ -288,10 +294,24 @@ def _check_recipe(
         raise InputError(
             "COEP trains no head; leave labels, targets and regression_hidden to fine-tuning."
         )
-    if not 0 <= frozen_blocks <= card.architecture.depth:
-        raise InputError(
-            f"frozen_blocks must be between 0 and {card.architecture.depth}, not {frozen_blocks}."
-        )
+    for name, frozen, depth in (
+        ("frozen_blocks", frozen_blocks, card.architecture.depth),
+        ("frozen_enface_blocks", frozen_enface_blocks, card.alignment.enface.depth),
+    ):
+        if not 0 <= frozen <= depth:
+            raise InputError(f"{name} must be between 0 and {depth}, not {frozen}.")
     if micro_batch is not None and micro_batch < 1:
         raise InputError(f"micro_batch must be at least 1, not {micro_batch}.")
-    check_share(kept_tokens)
+
+
+def _check_sides(contrast: Contrast, augment: PairAugment | None) -> None:
+    if not 0 <= contrast.same_side < 1:
+        raise InputError(
+            f"contrast.same_side must be at least 0 and below 1, not {contrast.same_side}."
+        )
+    if contrast.same_side and contrast.objective != "infonce":
+        raise InputError("contrast.same_side is for the objective infonce; leave it out.")
+    if contrast.same_side and augment is not None and augment.mirror:
+        raise InputError(
+            "A mirrored right eye looks like a left one: with contrast.same_side set the augment's mirror to false."
+        )

@@ -26,10 +26,14 @@ class Contrast:
     same_patient : 'negative', 'ignore' or 'positive'
         What the other eyes and visits of a patient are to each of them: apart like all others (as the reference),
         left out, or together (Khosla et al., arXiv:2004.11362, the mean outside the logarithm).
+    same_side : share of each exam's target that all exams of the same side, right or left eyes, have in equal parts;
+        the rest is its own. Label smoothing (Szegedy et al., arXiv:1512.00567) towards what is half right: with 0,
+        nothing but chance brings right eyes together where finer marks tell all eyes apart. For InfoNCE only.
     """
 
     objective: Literal["infonce", "siglip"] = "infonce"
     same_patient: Literal["negative", "ignore", "positive"] = "negative"
+    same_side: float = 0.0
 
     @property
     def first_scale(self) -> float:
@@ -60,10 +64,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class _Targets:
-    """Which columns count for each row, and which of them belong to it; both bool, (rows, exams)."""
+    """Which columns count for each row, which belong to it, and which are of its side; all bool, (rows, exams)."""
 
     counted: torch.Tensor
     own: torch.Tensor
+    beside: torch.Tensor
 
 
 def agreement(
@@ -74,6 +79,7 @@ def agreement(
     biases: Sequence[torch.Tensor],
     contrast: Contrast,
     rows: slice = slice(None),
+    side: torch.Tensor | None = None,
 ) -> Agreement:
     """Contrast every pair of modalities over all exams of a batch.
 
@@ -89,19 +95,22 @@ def agreement(
     contrast : Contrast
     rows : slice
         Exams whose share of the loss to compute, against all: the shares of all exams sum up to the whole loss.
+    side : integer tensor, shape (exams,), optional
+        0 or 1 for right and left eyes, -1 where it is unknown; for ``same_side`` alone.
     """
+    side = torch.full_like(patient, -1) if side is None else side
     losses, counts, hits, tries = [], [], [], []
     pairs = combinations(range(features.shape[1]), 2)
     for (one, other), log_scale, bias in zip(pairs, log_scales, biases, strict=True):
         both = present[:, one] & present[:, other]
-        targets = _targets(both, patient, contrast, rows)
+        targets = _targets(both, patient, side, contrast, rows)
         valid = both[rows].float()
         first, second = features[:, one].float(), features[:, other].float()
         scale = log_scale.float().exp()
         there = scale * first[rows] @ second.T + bias
         back = scale * second[rows] @ first.T + bias
         if contrast.objective == "infonce":
-            each = (_info_nce(there, targets) + _info_nce(back, targets)) / 2
+            each = sum(_info_nce(way, targets, contrast.same_side) for way in (there, back)) / 2
         else:
             each = _sigmoid(there, targets)
         losses.append((each * valid).sum() / both.sum().clamp(min=1))
@@ -115,7 +124,11 @@ def agreement(
 
 
 def _targets(
-    both: torch.Tensor, patient: torch.Tensor, contrast: Contrast, rows: slice
+    both: torch.Tensor,
+    patient: torch.Tensor,
+    side: torch.Tensor,
+    contrast: Contrast,
+    rows: slice,
 ) -> _Targets:
     itself = torch.eye(len(both), dtype=torch.bool, device=both.device)[rows]
     same = patient[rows, None] == patient
@@ -125,14 +138,21 @@ def _targets(
     elif contrast.same_patient == "positive":
         own = same & both
     # A row's own column stays, so that every row has one; those that lack a modality are weighed 0.
-    return _Targets(counted | itself, own | itself)
+    beside = counted & (side[rows, None] == side) & (side >= 0)
+    return _Targets(counted | itself, own | itself, beside | itself)
 
 
-def _info_nce(logits: torch.Tensor, targets: _Targets) -> torch.Tensor:
-    """Cross-entropy of each row, shape (rows,), the mean over what belongs to it."""
+def _info_nce(logits: torch.Tensor, targets: _Targets, same_side: float) -> torch.Tensor:
+    """Cross-entropy of each row, shape (rows,), the mean over what belongs to it and, for a share, its side."""
     counted = logits.masked_fill(~targets.counted, -math.inf)
-    own = torch.where(targets.own, logits, 0).sum(dim=1) / targets.own.sum(dim=1)
-    return counted.logsumexp(dim=1) - own
+    wanted = _mean_over(logits, targets.own)
+    if same_side:
+        wanted = (1 - same_side) * wanted + same_side * _mean_over(logits, targets.beside)
+    return counted.logsumexp(dim=1) - wanted
+
+
+def _mean_over(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    return torch.where(columns, logits, 0).sum(dim=1) / columns.sum(dim=1)
 
 
 def _sigmoid(logits: torch.Tensor, targets: _Targets) -> torch.Tensor:
