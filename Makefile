@@ -14,7 +14,7 @@ SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x76
 help:
 	@echo "make demo   open the viewer on a synthetic eye (without a display: write demo.png)"
 	@echo "make test   run the tests"
-	@echo "make family train the small models that ship, from synthetic eyes, and measure them (runs/family)"
+	@echo "make family train the small models that ship, from synthetic eyes, measure and replace them (runs/family)"
 	@echo "make fuzz   damage files of every format and see that each opens or is refused in one sentence"
 	@echo "make lint   check style, types and imports"
 	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
@@ -37,7 +37,7 @@ test: $(READY)
 	$(SCREEN) $(BIN)/python -m pytest
 
 family: $(READY)
-	$(BIN)/python -m train family --out runs/family
+	$(BIN)/python -m train family --out runs/family --ship
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 from napari_octcube._session import Session
 from octcube_core.checkpoints.released import RELEASED, ReleasedModel
 
-BUILT_IN = (("demo", "demo (synthetic eyes)"),)
+BUILT_IN = tuple((name, f"{name} (synthetic eyes)") for name in ("demo", "demo-ga", "demo-coep"))
 OPEN_FILE = "Local file…"
 FILE_TYPES = "Model files (*.safetensors *.pth *.pt *.ckpt);;All files (*)"
 

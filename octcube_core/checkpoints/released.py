@@ -10,7 +10,11 @@ from pathlib import Path
 
 from octcube_core.checkpoints.card import Label, ModelCard, ReportedFigure
 
-PACKAGED = {"demo": Path(__file__).with_name("demo.safetensors")}
+# Small models of synthetic eyes, which ``make family`` trains.
+PACKAGED = {
+    name: Path(__file__).with_name(f"{name}.safetensors")
+    for name in ("demo", "demo-ga", "demo-coep", "demo-mae", "demo-mae-enface")
+}
 
 # ICD-10-CM. Type 1 and type 2 diabetes have codes of their own.
 RELEASED_LABELS = (

@@ -99,7 +99,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(installed_wheel
     [
         "octcube_core/checkpoints/demo.safetensors",
         "octcube_core/py.typed",
-        "train/configs/demo.yaml",
+        "train/configs/family/finetune_diseases.yaml",
     ],
 )
 def test_the_wheel_holds_what_is_no_python(installed_wheel: Path, file: str) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from octcube_core.checkpoints.released import PACKAGED
 from octcube_core.errors import InputError, OCTCubeError
 from train.__main__ import COMMANDS
 from train.__main__ import main as train
 from train.family import prove as proof
+from train.family import ship as shipping
 from train.family.plan import SEEDS, plan
 from train.family.run import DONE, STARTED, minutes, run
 from train.family.stages import CONFIGS, Stage
@@ -113,7 +115,7 @@ def test_an_unknown_last_stage_is_refused(tmp_path, capsys):
 
 
 def _figures(folder: Path, rows: list[tuple[str, str, float]]) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows, columns=["target", "metric", "value"])
     table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01).to_parquet(
         folder / "metrics.parquet"
@@ -189,3 +191,30 @@ def test_a_model_that_was_not_evaluated_is_named(family):
     (family / "tests" / "ga" / "metrics.parquet").unlink()
     with pytest.raises(InputError, match="ga was not evaluated"):
         proof.prove(family)
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """Places for the models in the package, apart from the real ones."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    places = {name: folder / f"{name}.safetensors" for name in PACKAGED}
+    monkeypatch.setattr(shipping, "PACKAGED", places)
+    return places
+
+
+def test_products_that_hold_what_they_should_take_the_place_of_the_shipped_models(family, packaged):
+    assert set(shipping.PRODUCTS.values()) == set(PACKAGED)
+    with pytest.raises(InputError, match=r"has no proof\.json"):
+        shipping.ship(family)
+    train(["prove", "--family", str(family)])
+    shipping.ship(family)
+    assert {path.stat().st_size for path in packaged.values()} == {1_000_000}
+
+
+def test_products_that_fall_short_do_not_ship(family, packaged):
+    _figures(family / "tests" / "ga", [("ga_growth", "r2", 0.40)])
+    train(["prove", "--family", str(family)])
+    with pytest.raises(InputError, match="fall short of: GA growth, R² of OCT, FAF and IR"):
+        shipping.ship(family)
+    assert not any(path.exists() for path in packaged.values())

@@ -33,7 +33,7 @@ from train.tasks.finetuning.folds import passing_signals_on, read_recipe
 from train.tasks.finetuning.lesions import lesion_targets
 
 CONFIGS = Path(__file__).parents[2] / "train" / "configs"
-RECIPES = [*sorted(CONFIGS.glob("finetune_*.yaml")), CONFIGS / "demo.yaml"]
+RECIPES = sorted(CONFIGS.glob("finetune_*.yaml"))
 RECIPE = {
     "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "max_epochs": 1},
     "model": {
@@ -210,7 +210,7 @@ def test_a_recipe_that_cannot_work_is_refused(run, capsys, wrong, sentence):
 
 def test_errors_are_one_line(capsys, tmp_path):
     assert main(["no-such-command"]) == 2
-    recipe = f"--config={CONFIGS / 'demo.yaml'}"
+    recipe = f"--config={CONFIGS / 'finetune_diseases.yaml'}"
     assert main(["finetune", recipe, f"--data.store={tmp_path}", "--trainer.devices=1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     errors = [line for line in lines if line.startswith("train: error:")]

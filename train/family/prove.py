@@ -21,6 +21,7 @@ from train.evaluation.evaluate import PREDICTIONS
 from train.evaluation.figures import ALL, MEAN
 from train.family.plan import SEEDS
 from train.family.run import minutes
+from train.family.ship import PRODUCTS
 
 GOALS = {
     "mean AUROC": 0.95,
@@ -31,7 +32,6 @@ GOALS = {
     "GA growth, R² of OCT, FAF and IR": 0.53,
 }
 MOST_MINUTES, MOST_MEGABYTES = 100.0, 30.0
-PRODUCTS = ("mae", "mae-enface", "coep", "demo", "ga")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from octcube_core.whole_file import whole_file
 from train.data.only_run import lock_out_others
 from train.data.worker_processes import available_cores
 from train.family.plan import plan
+from train.family.ship import ship
 from train.family.stages import Stage
 
 STARTED, DONE = "started.json", "done.json"
@@ -47,6 +48,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--small", action="store_true", help="a few eyes and steps, to see that every stage runs"
     )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help="then put the models in the place of those in the package, if the proof holds",
+    )
     arguments = parser.parse_args(argv)
     stages = plan(small=arguments.small)
     names = [stage.name for stage in stages]
@@ -55,6 +61,8 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the stage too
     last = len(names) if arguments.until is None else names.index(arguments.until) + 1
     run(stages[:last], arguments.out)
+    if arguments.ship:
+        ship(arguments.out)
 
 
 def run(stages: Sequence[Stage], family: Path) -> None:
