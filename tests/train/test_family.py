@@ -200,6 +200,7 @@ def packaged(tmp_path, monkeypatch):
     folder.mkdir()
     places = {name: folder / f"{name}.safetensors" for name in PACKAGED}
     monkeypatch.setattr(shipping, "PACKAGED", places)
+    monkeypatch.setattr(shipping, "RECORD", folder / "shipped.json")
     return places
 
 
@@ -210,6 +211,10 @@ def test_products_that_hold_what_they_should_take_the_place_of_the_shipped_model
     train(["prove", "--family", str(family)])
     shipping.ship(family)
     assert {path.stat().st_size for path in packaged.values()} == {1_000_000}
+    record = shipping.shipped()
+    assert record["sha256"] == shipping.fingerprints()
+    assert record["center_slice"]["exams"] == 300
+    assert record["claims"] == json.loads((family / "proof.json").read_text())
 
 
 def test_products_that_fall_short_do_not_ship(family, packaged):

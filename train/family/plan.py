@@ -93,7 +93,7 @@ def _stores(small: bool) -> list[Stage]:
     many = "6" if small else "900"
     return [
         store("eyes", "--kind=eyes", "--patients", many, "--test-share=0"),
-        store("ga-eyes", "--kind=ga", "--patients", "4" if small else "300", "--test-share=0"),
+        store("ga-eyes", "--kind=ga", "--n", "16" if small else "2000", "--test-share=0"),
         store("unseen", "--kind=eyes", "--unseen", "--n", "12" if small else "600"),
         store("unseen-ga", "--kind=ga", "--unseen", "--n", "12" if small else "400"),
     ]
