@@ -28,6 +28,7 @@ from train.tasks.cached_features import (
     joint_gradients,
     micro_batches,
 )
+from train.tasks.coep_checks import check_recipe, check_sides
 from train.tasks.contrastive import MOST_SCALE, Agreement, Contrast, agreement
 from train.tasks.encoder_start import freeze, start_from
 from train.tasks.masking import check_share, some_tokens
@@ -75,9 +76,9 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check_recipe(card, frozen_blocks, frozen_enface_blocks, micro_batch)
+        check_recipe(card, frozen_blocks, frozen_enface_blocks, micro_batch)
         check_share(kept_tokens)
-        _check_sides(contrast, augment)
+        check_sides(contrast, augment)
         self.model = COEPModel(card)
         self.modalities = (OCT, *self.model.modalities)
         self.optimisation = optimisation
@@ -283,35 +284,3 @@ class COEPTask(CardInCheckpoint, L.LightningModule):
         with torch.no_grad():
             for log_scale in self.model.log_scales:
                 log_scale.clamp_(max=math.log(MOST_SCALE))
-
-
-def _check_recipe(
-    card: ModelCard, frozen_blocks: int, frozen_enface_blocks: int, micro_batch: int | None
-) -> None:
-    if card.alignment is None:
-        raise InputError("The card of a COEP model needs an alignment.")
-    if card.alignment.regression_hidden or card.labels or card.targets:
-        raise InputError(
-            "COEP trains no head; leave labels, targets and regression_hidden to fine-tuning."
-        )
-    for name, frozen, depth in (
-        ("frozen_blocks", frozen_blocks, card.architecture.depth),
-        ("frozen_enface_blocks", frozen_enface_blocks, card.alignment.enface.depth),
-    ):
-        if not 0 <= frozen <= depth:
-            raise InputError(f"{name} must be between 0 and {depth}, not {frozen}.")
-    if micro_batch is not None and micro_batch < 1:
-        raise InputError(f"micro_batch must be at least 1, not {micro_batch}.")
-
-
-def _check_sides(contrast: Contrast, augment: PairAugment | None) -> None:
-    if not 0 <= contrast.same_side < 1:
-        raise InputError(
-            f"contrast.same_side must be at least 0 and below 1, not {contrast.same_side}."
-        )
-    if contrast.same_side and contrast.objective != "infonce":
-        raise InputError("contrast.same_side is for the objective infonce; leave it out.")
-    if contrast.same_side and augment is not None and augment.mirror:
-        raise InputError(
-            "A mirrored right eye looks like a left one: with contrast.same_side set the augment's mirror to false."
-        )
