@@ -12,6 +12,8 @@ _WARNINGS = (
     "Checkpoint directory .* exists and is not empty",
     "The number of training batches .* is smaller than the logging interval",
     "Precision .* is not supported by the model summary",
+    # Validation figures are made of what was gathered from all processes.
+    "It is recommended to use `self.log\\('val/.*sync_dist=True",
     ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
 )
 _MESSAGES = ("litlogger", "`weights_only` was not set", "Loading `train_dataloader` to estimate")
