@@ -189,12 +189,17 @@ def test_calibration_writes_a_new_model_that_says_how(store, model, tmp_path):
         assert torch.equal(tensor, after.state_dict()[name])
     assert not list(tmp_path.glob(".*"))
     assert main(["evaluate", *arguments, "--out", path]) == 2
+    assert main(["evaluate", *arguments, "--out", str(out), "--saliency", "layercam:norm1"]) == 0
+    named = load_checkpoint(out).card
+    assert (named.saliency, named.saliency_layer) == ("layercam", "norm1")
+    assert main(["evaluate", *arguments, "--out", str(out), "--saliency", "lime:norm1"]) == 2
 
 
 @pytest.mark.parametrize(
     ("card", "arguments", "sentence"),
     [
         (volume_card(labels=DISEASES), ["--split=train"], "has no exam with a label"),
+        (volume_card(labels=DISEASES), ["--saliency=gradcam:norm1"], "belongs to --calibrate"),
         (volume_card(labels=DISEASES), ["--labels.kind=regression", "--labels.columns=[A]"], "is a binary model"),
         (volume_card(labels=DISEASES), ["--labels.kind=some", "--labels.columns=[A]"], "labels"),
         (volume_card(labels=GRADES, exclusive=True), [], "which column"),

@@ -278,6 +278,9 @@ def _calibrate(models: list[Model], store: VolumeStore, arguments: Arguments) ->
     card = calibrated(
         model.card, outputs, chosen.truth.to_numpy(np.float64), chosen.patients, operating, data
     )
+    if arguments.saliency is not None:
+        method, layer = arguments.saliency.split(":")
+        card = replace(card, saliency=method, saliency_layer=layer)
     write_checkpoint(arguments.out, card, weights)
     note = card.notes["calibration"]
     before, after = note["before"], note["after"]

@@ -26,6 +26,7 @@ _OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "candidates": (int | None, None, "for retrieval: so many exams, drawn by the bootstrap's seed"),
     "sensitivity": (float | None, None, "to be reached by the thresholds; default: Youden's J"),
     "specificity": (float | None, None, "the same for the specificity"),
+    "saliency": (str | None, None, "with --calibrate: METHOD:LAYER to explain it by, e.g. hirescam:norm1"),
     "center_slice": (int, 0, "B-scans of a cube, if the model saw nothing but the middle B-scan"),
     "batch_size": (int, 8, "exams at once"),
     "workers": (int, 2, "threads that read ahead"),
@@ -54,6 +55,7 @@ class Arguments:
     calibrate: bool
     sensitivity: float | None
     specificity: float | None
+    saliency: str | None
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -123,6 +125,10 @@ def _check(arguments: Arguments) -> None:
         raise InputError("Give --sensitivity or --specificity, above 0 and at most 1, not both.")
     if rates and not arguments.calibrate:
         raise InputError("--sensitivity and --specificity belong to --calibrate.")
+    if arguments.saliency is not None and not (
+        arguments.calibrate and arguments.saliency.count(":") == 1
+    ):
+        raise InputError("--saliency METHOD:LAYER, e.g. hirescam:norm1, belongs to --calibrate.")
     if arguments.calibrate and arguments.out.suffix != ".safetensors":
         raise InputError(
             f"--out of a calibrated model must be called .safetensors, not {arguments.out.name}."
