@@ -9,8 +9,8 @@ SIZE = ("--size", "30", "128", "128", "--image-size", "128", "128")
 
 # So few eyes are seen more often, and a quarter of their tokens each time: ten such runs have to fit the time.
 FEW = (
-    "--trainer.max_epochs=9",
-    "--trainer.check_val_every_n_epoch=9",
+    "--trainer.max_epochs=7",
+    "--trainer.check_val_every_n_epoch=7",
     "--model.kept_tokens=0.25",
 )
 
@@ -45,8 +45,9 @@ def plan(*, small: bool = False) -> list[Stage]:
             "finetune",
             "finetune_ga.yaml",
             "ga-eyes",
-            "--model.start_from={family}/coep.safetensors",
-            needs=("coep",),
+            "--model.start_from={family}/mae.safetensors",
+            "--model.start_enface_from={family}/mae-enface.safetensors",
+            needs=("mae", "mae-enface"),
             small=small,
         ),
         _train(
@@ -134,7 +135,13 @@ def _compared() -> list[str]:
 
 def _comparisons(small: bool) -> list[Stage]:
     """Fine-tuning with a fifth of the labels, from the masked autoencoder and from scratch; and the center slice."""
-    center = ("--data.center_slice=3", "--model.card.architecture.grid=[1,8,8]")
+    center = (
+        "--data.center_slice=3",
+        "--model.card.architecture.grid=[1,8,8]",
+        "--model.kept_tokens=1",  # of 64, and as many more views of each in the same time
+        "--data.batch_size=4",
+        "--trainer.max_epochs=12",
+    )
     stages = [_train("center", "finetune", "finetune_diseases.yaml", "eyes", *center, small=small)]
     for name in _compared():
         _, start, seed = name.split("-")
