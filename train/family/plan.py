@@ -62,7 +62,13 @@ def plan(*, small: bool = False) -> list[Stage]:
         *_comparisons(small),
         Stage(
             "demo",
-            _evaluation("diseases", "eyes", "{family}/demo.safetensors", "--calibrate"),
+            _evaluation(
+                "diseases",
+                "eyes",
+                "{family}/demo.safetensors",
+                "--calibrate",
+                "--saliency=hirescam:norm1",  # points best by far: docs/benchmarks.md
+            ),
             "demo.safetensors",
             needs=("diseases", "make-eyes"),
         ),
