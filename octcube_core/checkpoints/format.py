@@ -58,9 +58,9 @@ def write_checkpoint(path: Path, card: ModelCard, tensors: dict[str, torch.Tenso
 @contextmanager
 def whole_checkpoint(path: Path) -> Iterator[Path]:
     """A place to write a checkpoint to; once all is written, it takes its name. CheckpointError if that fails."""
-    if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is no ordinary file; write the checkpoint to another.")
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is no ordinary file; write the checkpoint to another.")
         with whole_file(path) as partial:
             partial.touch()
             mode = partial.stat().st_mode  # as the umask says

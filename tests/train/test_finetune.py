@@ -210,7 +210,7 @@ def test_a_recipe_that_cannot_work_is_refused(run, capsys, wrong, sentence):
 
 def test_errors_are_one_line(capsys, tmp_path):
     assert main(["no-such-command"]) == 2
-    recipe = f"--config={CONFIGS / 'finetune_diseases.yaml'}"
+    recipe = f"--config={CONFIGS / 'family' / 'finetune_diseases.yaml'}"
     assert main(["finetune", recipe, f"--data.store={tmp_path}", "--trainer.devices=1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     errors = [line for line in lines if line.startswith("train: error:")]

@@ -66,7 +66,7 @@ def test_an_item_holds_the_row_and_says_what_it_lacks(store):
 def test_a_batch_is_its_items_and_only_what_was_asked_for(store):
     dataset = StoreDataset(store, range(6), ["FAF"])
     batch = dataset.__getitems__([4, 0])
-    assert set(batch) == {"row", "patient", "present", "images"}
+    assert set(batch) == {"row", "patient", "side", "present", "images"}
     assert batch["images"]["FAF"].shape == (2, 12, 14, 3)
     np.testing.assert_array_equal(batch["images"]["FAF"][1], pixels(0, "FAF"))
 
