@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from octcube_core.errors import InputError
+from octcube_core.whole_file import whole_file
 from train.engine.distributed import largest
 
 _KEPT = 2
@@ -29,12 +30,10 @@ class WholeFileIO(TorchCheckpointIO):
     ) -> None:
         final = Path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f".{final.name}.partial")
-        with partial.open("wb") as file:
+        with whole_file(final) as partial, partial.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(final)
         _sync_folder(final.parent)
 
 
