@@ -81,9 +81,8 @@ class CosinePooling(nn.Module):
         z, y, x = grid
         rows = _cosines(y if self.planar else z, self.orders[0])
         columns = _cosines(x, self.orders[1])
-        plane = (
-            rows[:, None, :, None] * columns[None, :, None, :]
-        )  # (rows, columns, orders, orders)
+        # (rows, columns, orders, orders)
+        plane = rows[:, None, :, None] * columns[None, :, None, :]
         volume = plane[None] if self.planar else plane[:, None]
         return volume.expand(z, y, x, -1, -1).flatten(3).flatten(0, 2)
 

@@ -1,4 +1,4 @@
-"""A lock by which only one run at a time makes a store."""
+"""A lock by which only one run at a time makes a store, or a family of models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def lock_out_others(lock: Path, target: Path) -> int:
     Parameters
     ----------
     lock : the file, made if it does not exist
-    target : the store that is to be made
+    target : what is to be made
 
     Raises
     ------
