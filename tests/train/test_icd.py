@@ -9,11 +9,11 @@ import pytest
 
 from octcube_core.checkpoints.card import Label
 from octcube_core.errors import InputError
+from octcube_core.identity import patient_hash
 from tests.train.tiny_store import make_tiny_store
 from train.__main__ import main
 from train.data.icd import categories, category_name
 from train.data.icd_labels import code_labels
-from train.data.patient_hash import patient_hash
 
 
 @pytest.mark.parametrize(

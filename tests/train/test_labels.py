@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from octcube_core.errors import InputError
+from octcube_core.identity import patient_hash
 from train.data.labels import Labels
-from train.data.patient_hash import patient_hash
 
 SALT = "5a17"
 

@@ -14,13 +14,13 @@ import pytest
 
 from octcube_core.checkpoints.card import Architecture, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
+from octcube_core.identity import patient_hash
 from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.readers import find_exams, read_exam
 from octcube_core.writers import write_exam
 from tests.train.in_process import InProcess
 from train.__main__ import main
-from train.data.patient_hash import patient_hash
 from train.data.prepare import build, exam_rows
 from train.data.store import VolumeStore
 

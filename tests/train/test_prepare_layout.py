@@ -10,9 +10,10 @@ from PIL import Image
 
 from octcube_core.errors import InputError
 from octcube_core.exam import Patient
+from octcube_core.identity import shifted_day
 from octcube_core.readers import read_exam
 from train.data.prepare.exam_rows import Recipe, Refusal, Row, prepare_row
-from train.data.prepare.identity import shifted_day, without_identity
+from train.data.prepare.identity import without_identity
 from train.data.prepare.manifest import manifest_of
 from train.data.prepare.reference_layout import NAMES, name_pattern
 from train.data.prepare.sources import list_exams

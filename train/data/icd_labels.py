@@ -17,7 +17,7 @@ from octcube_core.whole_file import whole_file
 from train.data.icd import categories, category_name
 from train.data.label_file import patients_in_store, read_table
 from train.data.label_values import cells_as_text
-from train.data.patient_hash import SALT
+from train.data.salt import SALT
 from train.data.store import VolumeStore
 
 SHOWN = 10  # unmapped codes that are named

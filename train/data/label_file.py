@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from octcube_core.errors import InputError
+from octcube_core.identity import patient_hash
 from train.data.label_values import cells_as_text
-from train.data.patient_hash import patient_hash
 from train.data.store import VolumeStore
 
 _SIDES = {"r": "OD", "right": "OD", "od": "OD", "l": "OS", "left": "OS", "os": "OS"}

@@ -19,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from octcube_core.errors import InputError
+from octcube_core.worker_processes import available_cores
 from train.data.datasets import StoreDataset
 from train.data.loader import TrainingLoader
 from train.data.sampler import EpochSampler
@@ -30,7 +31,6 @@ from train.data.store import (
     write_manifest,
     write_shard,
 )
-from train.data.worker_processes import available_cores
 
 CODECS = ("none", "zstd")
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from octcube_core.exam import Exam
+from octcube_core.identity import patient_hash
 from octcube_core.phantom import DISEASES, SyntheticExam, make_cohort, make_exam, make_visit
 from octcube_core.phantom.organs import ORGANS, OrganExam
 from octcube_core.preprocess import resize_volume
-from train.data.patient_hash import patient_hash
 
 # Seeds are (purpose, seed, ...), so that no purpose ever meets another's eyes, nor the seeds that people type.
 TRAINING_EYES = 0x0C7C_0001

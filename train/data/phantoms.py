@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_limits
 from octcube_core.errors import InputError
 from octcube_core.phantom import BENCHMARK_DIFFICULTY
 from octcube_core.whole_file import whole_file
+from octcube_core.worker_processes import available_cores, worker_pool
 from train.data.only_run import lock_out_others
-from train.data.patient_hash import SALT
 from train.data.phantom_rows import (
     BENCHMARK_EYES,
     KINDS,
@@ -38,8 +38,8 @@ from train.data.phantom_rows import (
     pictures_of,
     row_of,
 )
+from train.data.salt import SALT
 from train.data.store import SHARD, StoreLayout, create_arrays, write_manifest, write_shard
-from train.data.worker_processes import available_cores, worker_pool
 
 __all__ = ["BENCHMARK_EYES", "TRAINING_EYES", "lesion_bits", "make_store"]
 

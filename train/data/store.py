@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from octcube_core.errors import InputError
 from octcube_core.export import result_folder
 from octcube_core.whole_file import whole_file
-from train.data.patient_hash import SALT
+from train.data.salt import SALT
 from train.data.shards import ShardedRows
 
 SHARD = 32

@@ -18,9 +18,9 @@ from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS, Mod
 from octcube_core.errors import InputError
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.phantom import DISEASES, SyntheticExam, make_exam
+from octcube_core.worker_processes import worker_pool
 from train.data import loading_benchmark
 from train.data.phantoms import BENCHMARK_EYES
-from train.data.worker_processes import worker_pool
 from train.evaluation.explaining import Explainer
 from train.evaluation.fast_mode import FastMode
 from train.evaluation.saliency_benchmark import Plan, SaliencyBenchmark

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from octcube_core.errors import InputError, OCTCubeError
 from octcube_core.whole_file import whole_file
+from octcube_core.worker_processes import available_cores
 from train.data.only_run import lock_out_others
-from train.data.worker_processes import available_cores
 from train.family.plan import plan
 from train.family.ship import ship
 from train.family.stages import Stage

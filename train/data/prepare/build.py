@@ -15,14 +15,13 @@ import pandas as pd
 import zarr
 
 from octcube_core.errors import InputError
-from train.data.patient_hash import SALT
 from train.data.prepare.exam_rows import Recipe, Refusal, Row
-from train.data.prepare.identity import read_salt_file, write_salt
 from train.data.prepare.journal import Block, Workplace
 from train.data.prepare.manifest import manifest_of
 from train.data.prepare.plan import Plan, lost, run, start
 from train.data.prepare.sources import Listed
 from train.data.prepare.workers import OrderedPool
+from train.data.salt import SALT, read_salt_file, write_salt
 from train.data.store import (
     GROUP,
     SHARD,

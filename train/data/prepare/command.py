@@ -22,11 +22,11 @@ from rich.text import Text
 
 from octcube_core.errors import InputError
 from octcube_core.exam import Modality, ScanPattern
+from octcube_core.worker_processes import available_cores
 from train.data.prepare.build import ERRORS, Built, build
 from train.data.prepare.exam_rows import Recipe
 from train.data.prepare.plan import Plan
 from train.data.store import VolumeStore
-from train.data.worker_processes import available_cores
 
 SHOWN = 5  # kinds of errors that nobody foresaw
 

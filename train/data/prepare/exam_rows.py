@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from octcube_core.checkpoints.card import Architecture
 from octcube_core.errors import OCTCubeError
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient, ScanPattern
+from octcube_core.identity import patient_hash, shifted_day
 from octcube_core.preprocess import resize_volume
 from octcube_core.preprocess_image import MEAN, STANDARD_DEVIATION, prepare_image
 from octcube_core.readers.intensity import luminance
-from train.data.patient_hash import patient_hash
 from train.data.prepare.cross_device import harmonise, is_of_another_device
-from train.data.prepare.identity import shifted_day, without_identity
+from train.data.prepare.identity import without_identity
 from train.data.prepare.sources import Listed
 
 COLOUR = "CFP"

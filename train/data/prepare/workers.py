@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
 
-from train.data.worker_processes import worker_pool
+from octcube_core.worker_processes import worker_pool
 
 Result = TypeVar("Result")
 
