@@ -1,9 +1,11 @@
 from . import phantom
 from .analysis import analyze
 from .checkpoints import load_model
+from .embedding import embed
 from .errors import (
     AnalysisCancelled,
     CheckpointError,
+    EmbeddingIndexError,
     ExamReadError,
     InputError,
     NotEnoughMemory,
@@ -12,6 +14,7 @@ from .errors import (
 from .exam import BScanLocations, EnFaceImage, Exam, OCTVolume
 from .readers import ExamEntry, find_exams, read_exam, read_exams
 from .results import Analysis, DiseaseScore
+from .retrieval import EmbeddingIndex, Filters, index_folder
 
 __version__: str
 
@@ -21,16 +24,21 @@ __all__ = [
     "BScanLocations",
     "CheckpointError",
     "DiseaseScore",
+    "EmbeddingIndex",
+    "EmbeddingIndexError",
     "EnFaceImage",
     "Exam",
     "ExamEntry",
     "ExamReadError",
+    "Filters",
     "InputError",
     "NotEnoughMemory",
     "OCTCubeError",
     "OCTVolume",
     "analyze",
+    "embed",
     "find_exams",
+    "index_folder",
     "load_model",
     "phantom",
     "read_exam",

@@ -31,3 +31,7 @@ class AnalysisCancelled(OCTCubeError):
 
 class NotEnoughMemory(OCTCubeError):
     """Memory ran out in the smallest plan of running a model too."""
+
+
+class EmbeddingIndexError(OCTCubeError):
+    """An index of embeddings is damaged, locked, of another version or model, or cannot be reached or written."""

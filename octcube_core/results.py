@@ -1,7 +1,8 @@
-"""What an analysis returns. numpy only, so that the viewer can hold it without torch."""
+"""What an analysis or an embedding returns. numpy only, so that the viewer can hold it without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -176,3 +177,43 @@ class Analysis:
         order = [z for z in np.argsort(-importance, kind="stable") if importance[z] > 0]
         bscans = dict.fromkeys(self.grid.bscan_of_token(int(z)) for z in order)
         return list(bscans)[:count]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model made an embedding: embeddings of different models cannot be compared.
+
+    Attributes
+    ----------
+    title : str
+        Name and version, for people.
+    hash : str
+        Of weights and architecture (``octcube_core.embedding.model_identity``).
+    features : int
+        Length of its embeddings.
+    source : str
+        What to give ``load_model`` to have it again: a name or the file's name.
+    """
+
+    title: str
+    hash: str
+    features: int
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ExamEmbedding:
+    """The embeddings of one exam by one model; by modality, float32 arrays of shape (features,)."""
+
+    vectors: Mapping[str, NDArray[np.float32]]
+    model: ModelIdentity
+
+    def of(self, modality: str | None) -> tuple[str, NDArray[np.float32]]:
+        """A modality's name and embedding, by default the first; InputError if the exam has no such one."""
+        if modality is None:
+            modality = next(iter(self.vectors))
+        if modality not in self.vectors:
+            raise InputError(
+                f"{self.model.title} embedded {' and '.join(self.vectors)} of this exam, not {modality}."
+            )
+        return modality, self.vectors[modality]

@@ -11,11 +11,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from octcube_core import __version__
-from octcube_core.cli import analyze, bench, convert, export, formats, info, models
+from octcube_core.cli import (
+    analyze,
+    bench,
+    convert,
+    export,
+    formats,
+    index,
+    info,
+    models,
+    search,
+)
 from octcube_core.errors import InputError, OCTCubeError
 
 BAD_INPUT, BROKEN_PIPE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-COMMANDS = (info, formats, export, models, convert, analyze, bench)
+COMMANDS = (info, formats, export, models, convert, analyze, index, search, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

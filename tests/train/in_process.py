@@ -7,7 +7,7 @@ from typing import Any
 
 
 class InProcess:
-    """Stands in for ``train.data.prepare.workers.OrderedPool``: the same results, without seconds of imports."""
+    """Stands in for ``octcube_core.ordered_pool.OrderedPool``: the same results, without seconds of imports."""
 
     def __init__(
         self,

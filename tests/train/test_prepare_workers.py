@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from train.data.prepare.workers import OrderedPool
+from octcube_core.ordered_pool import OrderedPool
 
 
 def begin(_offset: int) -> None:

@@ -20,7 +20,7 @@ from train.data.prepare.journal import Block, Workplace
 from train.data.prepare.manifest import manifest_of
 from train.data.prepare.plan import Plan, lost, run, start
 from train.data.prepare.sources import Listed
-from train.data.prepare.workers import OrderedPool
+from octcube_core.ordered_pool import OrderedPool
 from train.data.salt import SALT, read_salt_file, write_salt
 from train.data.store import (
     GROUP,

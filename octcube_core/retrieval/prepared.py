@@ -1,0 +1,127 @@
+"""What a reading process makes of an exam: the model's inputs, its thumbnails, and whose it is without saying who."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from octcube_core.checkpoints.card import ModelCard
+from octcube_core.embedding import embedding_inputs
+from octcube_core.errors import ExamReadError, OCTCubeError
+from octcube_core.exam import Exam
+from octcube_core.readers import ExamEntry, find_exams
+from octcube_core.retrieval.records import Identity, Location
+from octcube_core.retrieval.secret import Secret
+from octcube_core.retrieval.thumbnails import thumbnails
+
+Key = tuple[Path, str]  # the file or folder, and which exam of it
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One exam, ready to be embedded.
+
+    Attributes
+    ----------
+    inputs, scorer_inputs : by modality, as ``embedding_inputs``
+    """
+
+    location: Location
+    identity: Identity
+    inputs: Mapping[str, torch.Tensor]
+    scorer_inputs: Mapping[str, torch.Tensor]
+    thumbnails: Mapping[str, bytes]
+    device: str | None
+
+
+def key_of(entry: ExamEntry) -> Key:
+    """Where an exam is and which one of there."""
+    return entry.path.resolve(), entry.part
+
+
+class _Reader:
+    """The state of a reading process."""
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        keys: Sequence[Key],
+        cards: Sequence[ModelCard],
+        secret: Secret,
+        patient_folders: bool,
+    ) -> None:
+        self._keys = keys
+        self._cards = cards
+        self._secret = secret
+        self._sources = sources if patient_folders else ()
+        self._entries = _listed(sources, set(keys))
+
+    def prepare(self, number: int) -> Prepared | str:
+        key = self._keys[number]
+        entry = self._entries.get(key)
+        if entry is None:
+            return "It was there when the folder was looked through, and is no longer."
+        try:
+            exam = self._with_patient(entry.read(), key[0])
+            inputs = [embedding_inputs(exam, card) for card in self._cards]
+            return Prepared(
+                Location(*key),
+                self._secret.identity(exam),
+                inputs[0],
+                inputs[1] if len(inputs) > 1 else {},
+                thumbnails(exam),
+                exam.device,
+            )
+        except OCTCubeError as error:
+            return str(error)
+        except Exception as error:  # a bad exam never stops the others
+            return f"It cannot be indexed ({type(error).__name__}); export or copy it again."
+
+    def _with_patient(self, exam: Exam, path: Path) -> Exam:
+        if exam.patient.id or exam.patient.name:
+            return exam
+        for source in self._sources:
+            if path.is_relative_to(source):
+                below = path.relative_to(source).parts
+                if len(below) > 1:
+                    return replace(exam, patient=replace(exam.patient, id=below[0]))
+        return exam
+
+
+_reader: _Reader | None = None
+
+
+def start(
+    sources: Sequence[Path],
+    keys: Sequence[Key],
+    cards: Sequence[str],
+    salt: str,
+    patient_folders: bool,
+) -> None:
+    """Begin a reading process."""
+    global _reader
+    torch.set_num_threads(1)
+    parsed = [ModelCard.from_json(card) for card in cards]
+    _reader = _Reader(sources, keys, parsed, Secret(salt), patient_folders)
+
+
+def prepare(number: int) -> Prepared | str:
+    """The exam of a number, or one sentence on why there is none."""
+    assert _reader is not None
+    return _reader.prepare(number)
+
+
+def _listed(sources: Sequence[Path], wanted: set[Key]) -> dict[Key, ExamEntry]:
+    found: dict[Key, ExamEntry] = {}
+    for source in sources:
+        try:
+            for entry in find_exams(source):
+                key = key_of(entry)
+                if key in wanted:
+                    found.setdefault(key, entry)
+        except ExamReadError:
+            continue  # it was said when the plan was made
+    return found

@@ -1,0 +1,300 @@
+"""An index in one SQLite file (WAL, transactions), searched exactly in memory.
+
+Every embedding carries a checksum, since SQLite itself would hand out changed bytes; all are read at opening, and
+SQLite's own structure is looked through as well, so that damage is known before anybody relies on a result.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from octcube_core.errors import EmbeddingIndexError
+from octcube_core.retrieval.database import VERSION, Database
+from octcube_core.retrieval.faults import damaged, newer, sqlite_sentence
+from octcube_core.retrieval.matrix import NO_DAY, Codebook, Matrix
+from octcube_core.retrieval.records import Filters, Identity
+
+APPLICATION_ID = 0x0C7CBE01  # in the header, by which a file is known as ours
+PATIENCE_S = 30.0  # for other writers
+LOADED_AT_ONCE = 4096  # rows
+
+_TABLES = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE exams (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL UNIQUE, patient TEXT, laterality TEXT,
+    visit_day INTEGER, device TEXT, scores TEXT, location BLOB, stamp TEXT);
+CREATE INDEX exams_location ON exams (location);
+CREATE TABLE labels (
+    exam INTEGER NOT NULL REFERENCES exams ON DELETE CASCADE, label TEXT NOT NULL, PRIMARY KEY (exam, label)
+) WITHOUT ROWID;
+CREATE INDEX labels_label ON labels (label, exam);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, exam INTEGER NOT NULL REFERENCES exams ON DELETE CASCADE,
+    modality TEXT NOT NULL, embedding BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (exam, modality));
+CREATE TABLE thumbnails (item INTEGER PRIMARY KEY REFERENCES items ON DELETE CASCADE, picture BLOB NOT NULL);
+CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, exam INTEGER NOT NULL);
+"""
+_NEW_ITEMS = """
+SELECT i.id, i.exam, i.modality, i.embedding, i.checksum, e.patient, e.laterality, e.visit_day, e.device
+FROM items i JOIN exams e ON e.id = i.exam WHERE i.id > ? ORDER BY i.id
+"""
+
+
+class SQLiteDatabase(Database):
+    """One file.
+
+    Parameters
+    ----------
+    path : Path
+        Made, with empty tables, if it does not exist and ``create`` is set.
+    patience_s : float
+        How long to wait for other writers.
+
+    Raises
+    ------
+    EmbeddingIndexError
+        If it is no index, damaged, locked, of a newer version, or cannot be reached.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True, patience_s: float = PATIENCE_S) -> None:
+        super().__init__()
+        self.where = str(path)
+        self._path = path
+        self._patience_s = patience_s
+        self._matrices: dict[str, Matrix] = {}
+        self._codes = Codebook()
+        self._labelled: dict[str, NDArray[np.int64]] = {}
+        self._last_item = self._last_change = 0
+        self._version: tuple[int, int] | None = None
+        self._features = 0
+        if not create and not path.exists():
+            raise EmbeddingIndexError(
+                f"There is no index {path}; octcube index DIR --db {path} makes one."
+            )
+        with self.reading():
+            self._connection = self._connected()
+            try:
+                self._check_header()
+                self._begin_tables()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self.lock, self.reading():
+            self.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise EmbeddingIndexError(
+                sqlite_sentence(self._path, error, self._patience_s)
+            ) from error
+
+    def encode(self, vector: NDArray[np.float32]) -> tuple[bytes, int]:
+        stored = vector.astype("<f2").tobytes()
+        return stored, zlib.crc32(stored)
+
+    def nearest(
+        self,
+        vector: NDArray[np.float32],
+        modality: str,
+        k: int,
+        filters: Filters,
+        of: Identity | None,
+    ) -> list[tuple[int, float]]:
+        self.load(len(vector))
+        matrix = self._matrices.get(modality)
+        if matrix is None:
+            return []
+        exam = self.exam_of(of.content) if of is not None else None
+        return matrix.nearest(vector, k, filters, of, exam, self._with_label(filters.label))
+
+    def vectors(self, modality: str, most: int | None) -> tuple[list[int], NDArray[np.float32]]:
+        self.load(self._features)
+        matrix = self._matrices.get(modality)
+        if matrix is None:
+            return [], np.empty((0, self._features), np.float32)
+        exams, vectors = matrix.sample(most)
+        return exams.tolist(), vectors
+
+    def load(self, features: int) -> None:
+        """Bring the items in memory up to date with the file; EmbeddingIndexError if one is damaged."""
+        (version,) = self.execute("PRAGMA data_version").fetchone()
+        changes = self._connection.total_changes
+        if (version, changes) == self._version:
+            return
+        self._features = features
+        self._labelled.clear()
+        self._forget_changed()
+        counting = "SELECT modality, COUNT(*) FROM items WHERE id > ? GROUP BY modality"
+        for modality, count in self.execute(counting, (self._last_item,)).fetchall():
+            if count > LOADED_AT_ONCE:
+                self._matrix(modality).reserve(count)
+        cursor = self.execute(_NEW_ITEMS, (self._last_item,))
+        while rows := cursor.fetchmany(LOADED_AT_ONCE):
+            self._take(rows, features)
+        self._version = version, changes
+
+    def check(self) -> None:
+        """Look through the whole file, thumbnails and indices included."""
+        with self.reading():
+            self._raise_if_damaged("integrity_check")
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _take(self, rows: list[tuple[Any, ...]], features: int) -> None:
+        """Take rows of ``_NEW_ITEMS`` into memory."""
+        crc32, size = zlib.crc32, 2 * features
+        if any(len(row[3]) != size or crc32(row[3]) != row[4] for row in rows):
+            raise EmbeddingIndexError(damaged(self._path))
+        for modality in {row[2] for row in rows}:
+            chosen = [row for row in rows if row[2] == modality]
+            halves = np.frombuffer(b"".join([row[3] for row in chosen]), "<f2")
+            vectors = halves.reshape(-1, features).astype(np.float32)
+            # Half precision moved the lengths away from 1.
+            vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+            of = self._codes
+            columns = {
+                "item": [row[0] for row in chosen],
+                "exam": [row[1] for row in chosen],
+                "patient": of.patient.of([row[5] for row in chosen]),
+                "laterality": of.laterality.of([row[6] for row in chosen]),
+                "visit_day": [NO_DAY if row[7] is None else row[7] for row in chosen],
+                "device": of.device.of([row[8] for row in chosen]),
+            }
+            self._matrix(modality).extend(vectors, columns)
+        self._last_item = rows[-1][0]
+
+    def _matrix(self, modality: str) -> Matrix:
+        if modality not in self._matrices:
+            self._matrices[modality] = Matrix(self._features, self._codes)
+        return self._matrices[modality]
+
+    def _forget_changed(self) -> None:
+        """Let go of the items of exams that were removed or changed; those that are still there are read again."""
+        found = self.execute(
+            "SELECT number, exam FROM changes WHERE number > ? ORDER BY number",
+            (self._last_change,),
+        ).fetchall()
+        if not found:
+            return
+        self._last_change = found[-1][0]
+        exams = np.array(sorted({exam for _, exam in found}))
+        for matrix in self._matrices.values():
+            matrix.remove(exams)
+        rows = [
+            row
+            for exam in exams.tolist()
+            for row in self.execute(
+                _NEW_ITEMS.replace("i.id > ?", "i.id <= ? AND i.exam = ?"), (self._last_item, exam)
+            )
+        ]
+        if rows:
+            last, rows = self._last_item, sorted(rows)
+            self._take(rows, self._features)
+            self._last_item = last
+
+    def _with_label(self, label: str | None) -> NDArray[np.int64] | None:
+        if label is None:
+            return None
+        if label not in self._labelled:
+            found = self.execute("SELECT exam FROM labels WHERE label = ? ORDER BY exam", (label,))
+            self._labelled[label] = np.array([exam for (exam,) in found], np.int64)
+        return self._labelled[label]
+
+    def _connected(self) -> sqlite3.Connection:
+        """Connect; to a file that cannot be written to, for reading."""
+        path = self._path
+        if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            return self._connection_to("rwc")
+        self.read_only = True
+        try:
+            connection = self._connection_to("ro")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            # Where its -shm file cannot be made either; nobody can be writing there.
+            connection = self._connection_to("ro&immutable=1")
+        return connection
+
+    def _connection_to(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._path.resolve().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._patience_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        for pragma in ("foreign_keys = ON", "trusted_schema = OFF", "cell_size_check = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _check_header(self) -> None:
+        """Refuse a file that is no index, of a newer version, or damaged."""
+        with self._path.open("rb") as file:
+            header = file.read(100)
+            size = file.seek(0, os.SEEK_END)
+        if not header:
+            return  # new
+        if not header.startswith(b"SQLite format 3\0"):
+            raise EmbeddingIndexError(f"{self._path} is no index of embeddings.")
+        page = int.from_bytes(header[16:18], "big") or 65536
+        page = 65536 if page == 1 else page
+        pages = int.from_bytes(header[28:32], "big")
+        if len(header) < 100 or (size < page * pages and not self._has_log()):
+            raise EmbeddingIndexError(damaged(self._path))
+        (application,) = self.execute("PRAGMA application_id").fetchone()
+        (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION_ID and tables:
+            raise EmbeddingIndexError(f"{self._path} is a database, but no index of embeddings.")
+        (version,) = self.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise EmbeddingIndexError(newer(self.where))
+        if tables:
+            self._raise_if_damaged("quick_check")
+
+    def _has_log(self) -> bool:
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return log.exists() and log.stat().st_size > 0
+
+    def _begin_tables(self) -> None:
+        (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables or self.read_only:
+            return
+        self.execute("PRAGMA journal_mode = WAL")
+        with self.transaction():
+            (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            if tables:
+                return  # another process was first
+            for statement in _TABLES.split(";\n"):
+                self.execute(statement)
+            self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _raise_if_damaged(self, pragma: str) -> None:
+        if self.execute(f"PRAGMA {pragma}(1)").fetchall() != [("ok",)]:
+            raise EmbeddingIndexError(damaged(self._path))
