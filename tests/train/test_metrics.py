@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sk
+from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalRecall
 
 from octcube_core.errors import InputError
 from train.evaluation.bootstrap import intervals
 from train.evaluation.metrics import (
     binary_figures,
     class_figures,
+    hits,
+    label_agreement,
     laterality_accuracy,
     multiclass_figures,
     regression_figures,
     retrieval_metrics,
+    same_side,
 )
 from train.evaluation.weighted import ranking
 
@@ -179,11 +184,83 @@ def test_retrieval_counts_true_pairs_in_both_directions():
     assert found["forward/recall@2"] == 1
     assert found["backward/recall@1"] == pytest.approx(2 / 3)
     assert found["mean_recall@1"] == pytest.approx(0.5)
+    assert found["forward/mean_rank"] == pytest.approx((1 + 2 + 2) / 3)
+    assert found["backward/mean_rank"] == pytest.approx((1 + 2 + 1) / 3)
 
 
 def test_embeddings_that_are_all_alike_retrieve_nothing():
     found = retrieval_metrics(np.ones((20, 20)))
     assert found["mean_recall@10"] == 0
+    assert found["forward/mean_rank"] == 20
+    assert retrieval_metrics(np.full((20, 20), np.nan))["mean_recall@10"] == 0
+
+
+def test_recall_and_rank_are_those_of_torchmetrics(generator):
+    similarity = generator.random((40, 30))  # above 0, below which torchmetrics sees no pair
+    true = generator.random((40, 30)) < 0.05  # none, one or several candidates of a query
+    assert set(range(3)) <= set(true.sum(axis=1))
+    one = np.eye(30, dtype=bool)
+    columns = torch.arange(40).repeat_interleave(30)
+
+    def theirs(metric, target, rows=40):
+        options = {"empty_target_action": "skip"}
+        return metric(**options)(
+            torch.from_numpy(similarity[:rows]).flatten(),
+            torch.from_numpy(target).flatten(),
+            columns[: rows * 30],
+        ).item()
+
+    several, single = hits(similarity, true=true), hits(similarity[:30])
+    for k in (1, 5, 10):
+        expected = theirs(lambda k=k, **options: RetrievalHitRate(top_k=k, **options), true)
+        assert np.nanmean(several[f"recall@{k}"]) == pytest.approx(expected)
+        expected = theirs(lambda k=k, **options: RetrievalRecall(top_k=k, **options), one, 30)
+        assert single[f"recall@{k}"].mean() == pytest.approx(expected)
+    assert np.nanmean(1 / several["mean_rank"]) == pytest.approx(theirs(RetrievalMRR, true))
+    np.testing.assert_array_equal(np.isnan(several["mean_rank"]), ~true.any(axis=1))
+
+
+def test_rank_side_and_label_figures_are_those_of_a_loop(generator):
+    queries, candidates = 25, 18
+    similarity = np.round(generator.normal(size=(queries, candidates)), 1)  # with ties
+    true = generator.random((queries, candidates)) < 0.06
+    sides = [generator.choice(["OD", "OS", None], n).tolist() for n in (queries, candidates)]
+    labels = [
+        generator.choice([0, 1, np.nan], (n, 2), p=[0.5, 0.3, 0.2]) for n in (queries, candidates)
+    ]
+    eligible = generator.random((queries, candidates)) < 0.8
+    found = hits(similarity, true=true)
+    found |= same_side(similarity, sides[0], true=true, of_candidates=sides[1])
+    agreement, chance = label_agreement(similarity, eligible, *labels)
+    for query in range(queries):
+        scores = similarity[query].tolist()
+        order = sorted(range(candidates), key=lambda n: -scores[n])
+        own = [n for n in order if true[query, n]]
+        if own:
+            before = [n for n in order if n not in own and scores[n] >= scores[own[0]]]
+            assert found["mean_rank"][query] == len(before) + 1
+            assert found["recall@5"][query] == (len(before) < 5)
+        else:
+            assert np.isnan(found["mean_rank"][query])
+        seen = [sides[1][n] for n in order if n not in own and sides[1][n] is not None]
+        near = [n for n in order if eligible[query, n] and not np.isnan(labels[1][n]).all()]
+        for k in (1, 5, 10):
+            share = found[f"laterality_accuracy@{k}"][query]
+            if sides[0][query] is None or len(seen) < k:
+                assert np.isnan(share)
+            else:
+                assert share == pytest.approx(seen[:k].count(sides[0][query]) / k)
+            for label in range(2):
+                known = [v for v in labels[1][near[:k], label].tolist() if v >= 0]
+                share = agreement[f"label_agreement@{k}"][query, label]
+                if labels[0][query, label] == 1 and len(near) >= k and known:
+                    assert share == pytest.approx(sum(known) / len(known))
+                else:
+                    assert np.isnan(share)
+        for label in range(2):
+            every = [v for v in labels[1][near, label].tolist() if v >= 0]
+            if labels[0][query, label] == 1:
+                assert chance[query, label] == pytest.approx(sum(every) / len(every))
 
 
 def test_laterality_leaves_out_the_true_pair():

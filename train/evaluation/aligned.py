@@ -1,90 +1,107 @@
-"""How well an aligned model finds an exam's image from its volume, and so on, with intervals over patients."""
+"""How well an aligned model finds images of the same eye, side and disease, with intervals over patients."""
 
 from __future__ import annotations
 
-from itertools import permutations
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from octcube_core.errors import InputError
-from octcube_core.models.coep import COEPModel
-from train.data.store import VolumeStore
 from train.evaluation.bootstrap import intervals
-from train.evaluation.metrics import hits, same_side
-from train.evaluation.predictions import embed
-from train.evaluation.weighted import Floats, ratio
-
-if TYPE_CHECKING:
-    from train.evaluation.evaluate_arguments import Arguments
+from train.evaluation.comparison import Comparison
+from train.evaluation.figures import MEAN, Bootstrap, Key
+from train.evaluation.metrics import hits, label_agreement, same_side
+from train.evaluation.weighted import Floats, mean_of_defined, ratio
 
 
-def aligned_figures(
-    model: COEPModel, store: VolumeStore, rows: NDArray[np.int64], arguments: Arguments
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Retrieval of every ordered pair of modalities, among the exams that have both.
+def aligned_figures(comparison: Comparison, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Retrieval from one modality to another.
 
     Candidates stay all of them; the intervals are over the patients of the queries.
 
     Returns
     -------
-    figures : target (such as "OCT to IR"), metric (recall@K, laterality_accuracy@K), value, low, high, candidates
-    embeddings : row of the manifest, eye, patient, and the embedding of each modality (missing where an exam lacks it)
-
-    Raises
-    ------
-    InputError
-        If no pair of modalities has two exams.
+    DataFrame
+        target, metric, value, low, high, queries (for which the figure is defined), candidates, chance. The target
+        "OCT to IR" has recall@K and mean_rank (left out where no query has a pair) and laterality_accuracy@K; with
+        labels, "OCT to IR, DME" and "OCT to IR, mean" have label_agreement@K and what a random order gives.
     """
-    found = embed(model, store, rows, batch_size=arguments.batch_size, workers=arguments.workers)
-    exams = store.manifest.iloc[rows]
-    bootstrap = arguments.bootstrap
-    lines = []
-    for query, candidate in permutations(found, 2):
-        both = np.flatnonzero(~np.isnan(found[query][:, 0]) & ~np.isnan(found[candidate][:, 0]))
-        if arguments.candidates is not None and len(both) > arguments.candidates:
-            drawing = np.random.default_rng(bootstrap.seed)
-            both = np.sort(drawing.choice(both, arguments.candidates, replace=False))
-        if len(both) < 2:
-            continue
-        similarity = found[query][both].astype(np.float64) @ found[candidate][both].T
-        per_query = hits(similarity) | same_side(
-            similarity, exams["laterality"].iloc[both].tolist()
-        )
-        intervals_ = intervals(
-            lambda weight, per_query=per_query: _means(weight, per_query),
-            exams["patient"].to_numpy(object)[both],
-            resamples=bootstrap.resamples,
-            seed=bootstrap.seed,
-            level=bootstrap.level,
-            method=bootstrap.method,
-        )
-        lines += [
-            {
-                "target": f"{query} to {candidate}",
-                "metric": metric,
-                "value": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "candidates": len(both),
-            }
-            for metric, interval in intervals_.items()
-        ]
-    if not lines:
-        raise InputError("Fewer than two exams of the split have two of the model's modalities.")
-    embeddings = pd.DataFrame(
-        {"row": rows, "eye": exams["eye"].to_numpy(), "patient": exams["patient"].to_numpy()}
-        | {name: [None if np.isnan(v[0]) else v for v in value] for name, value in found.items()}
+    per_query = _pairs_and_sides(comparison)
+    agreement, chance = _labels(comparison)
+    per_query |= agreement
+    values, of_mean = np.stack(list(per_query.values()), axis=-1), f"{comparison.name}, {MEAN}"
+
+    def every(weight: Floats) -> dict[Key, Floats]:
+        known = (~np.isnan(values)).astype(np.float64)
+        means = ratio(weight @ np.nan_to_num(values), weight @ known)
+        found = dict(zip(per_query, means.T, strict=True))
+        metrics = dict.fromkeys(metric for _, metric in agreement)
+        return found | {
+            (of_mean, metric): mean_of_defined(
+                np.stack([found[key] for key in agreement if key[1] == metric], axis=-1)
+            )
+            for metric in metrics
+        }
+
+    found = intervals(
+        every,
+        comparison.query["patient"].to_numpy(object),
+        resamples=bootstrap.resamples,
+        seed=bootstrap.seed,
+        level=bootstrap.level,
+        method=bootstrap.method,
     )
-    return pd.DataFrame(lines), embeddings
+    table = pd.DataFrame(
+        {
+            "target": target,
+            "metric": metric,
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+        }
+        for (target, metric), interval in found.items()
+    )
+    counted = {key: int((~np.isnan(each)).sum()) for key, each in per_query.items()}
+    for metric in dict.fromkeys(metric for _, metric in agreement):
+        each = [known for key, known in agreement.items() if key[1] == metric]
+        counted[of_mean, metric] = int((~np.isnan(each)).any(axis=0).sum())
+    by_chance = {target: mean_of_defined(each) for target, each in chance.items()}
+    if by_chance:
+        by_chance[of_mean] = mean_of_defined(np.array(list(by_chance.values())))
+    table["queries"] = [counted[key] for key in found]
+    table["candidates"] = len(comparison.index)
+    table["chance"] = table["target"].map(by_chance).astype(float)
+    return table
 
 
-def _means(weight: Floats, per_query: dict[str, Floats]) -> dict[str, Floats]:
-    """Weighted means over the queries that have a figure."""
-    result = {}
-    for name, values in per_query.items():
-        known = ~np.isnan(values)
-        result[name] = ratio(weight[:, known] @ values[known], weight[:, known].sum(axis=1))
-    return result
+def _pairs_and_sides(comparison: Comparison) -> dict[Key, Floats]:
+    """Figures of each query about its own pair, and about the side that its neighbours show."""
+    figures = hits(comparison.similarity, true=comparison.true) if comparison.true.any() else {}
+    figures |= same_side(
+        comparison.similarity,
+        comparison.query["laterality"].tolist(),
+        true=comparison.true,
+        of_candidates=comparison.index["laterality"].tolist(),
+    )
+    return {(comparison.name, metric): values for metric, values in figures.items()}
+
+
+def _labels(comparison: Comparison) -> tuple[dict[Key, Floats], dict[str, Floats]]:
+    """Label agreement of each query with other patients, and for each label what a random order gives."""
+    if comparison.labels is None:
+        return {}, {}
+    labels, of_candidates = comparison.labels
+    patients, others = (
+        exams["patient"].to_numpy(object) for exams in (comparison.query, comparison.index)
+    )
+    agreement, chance = label_agreement(
+        comparison.similarity,
+        patients[:, None] != others,
+        labels.to_numpy(np.float64),
+        of_candidates.to_numpy(np.float64),
+    )
+    targets = {f"{comparison.name}, {label}": n for n, label in enumerate(labels.columns)}
+    figures = {
+        (target, metric): values[:, number]
+        for target, number in targets.items()
+        for metric, values in agreement.items()
+    }
+    return figures, {target: chance[:, number] for target, number in targets.items()}

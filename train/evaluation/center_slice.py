@@ -18,7 +18,7 @@ from rich.table import Table
 
 from octcube_core.errors import InputError
 from train.evaluation.bootstrap import intervals
-from train.evaluation.evaluate import PREDICTIONS
+from train.evaluation.results import PREDICTIONS
 from train.evaluation.weighted import Floats, ranking
 
 GOAL = 4  # diseases in which the middle B-scan alone must do clearly worse

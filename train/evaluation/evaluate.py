@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 import octcube_core as oc
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.checkpoints.format import read_checkpoint, write_checkpoint
 from octcube_core.checkpoints.hub import locate
 from octcube_core.errors import InputError
-from octcube_core.export import result_folder
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from train.data.labels import Labels
 from train.data.splits import Splits
 from train.data.store import VolumeStore
-from train.evaluation.aligned import aligned_figures
 from train.evaluation.calibration import Operating, calibrated
 from train.evaluation.evaluate_arguments import Arguments, parse
-from train.evaluation.figures import (
-    ALL,
-    MEAN,
-    Scored,
-    as_json,
-    figures_table,
-    kind_of,
-)
+from train.evaluation.figures import Scored, as_json, figures_table, kind_of
 from train.evaluation.predictions import can_be_seen, predict, predictions_table, said
-
-PREDICTIONS, METRICS = "predictions.parquet", "metrics"
-SHOWN = ("auroc", "auprc", "balanced_accuracy", "accuracy", "ece", "r2", "mae", "pearson")
-MOST_SHOWN = 20  # targets in the printed table
+from train.evaluation.results import about, print_table, title_of, write_results
+from train.evaluation.retrieval import evaluate_retrieval
 
 
 @dataclass(frozen=True)
@@ -69,10 +54,14 @@ def main(argv: list[str]) -> None:
     models = [_load(name, arguments) for name in arguments.model]
     if arguments.calibrate:
         _calibrate(models, store, arguments)
-    elif isinstance(models[0], COEPModel) and not models[0].card.outputs:
-        _evaluate_aligned(models, store, arguments)
+    elif arguments.task == "retrieval" or _only_aligned(models[0]):
+        evaluate_retrieval(models, store, arguments)
     else:
         _evaluate(models, store, arguments)
+
+
+def _only_aligned(model: Model) -> bool:
+    return isinstance(model, COEPModel) and not model.card.outputs
 
 
 def _load(name: str, arguments: Arguments) -> Model:
@@ -166,98 +155,15 @@ def _evaluate(models: list[Model], store: VolumeStore, arguments: Arguments) -> 
         ),
     )
     table = figures_table(scored, arguments.bootstrap)
-    result = _about(models, store, chosen.patients, arguments) | {
+    result = about(models, store, chosen.patients, arguments) | {
         "kind": scored.kind,
         "targets": as_json(table, scored),
     }
     predictions = predictions_table(
         store.manifest, chosen.rows, chosen.truth, scored.predicted, scored.names
     )
-    _write(arguments.out, result, table, predictions)
-    _print(table, result)
-
-
-def _evaluate_aligned(models: list[Model], store: VolumeStore, arguments: Arguments) -> None:
-    if len(models) > 1:
-        raise InputError("Retrieval is that of one model; give one --model.")
-    division = store.manifest["split"]
-    if arguments.splits is not None:
-        division = arguments.splits.apply(store.manifest, None)
-    rows = np.flatnonzero(division == arguments.split)
-    model = models[0]
-    assert isinstance(model, COEPModel)
-    table, embeddings = aligned_figures(model, store, rows, arguments)
-    patients = store.manifest["patient"].to_numpy(object)[rows]
-    targets: dict[str, Any] = {}
-    for row in table.itertuples(index=False):
-        figures = {name: getattr(row, name) for name in ("value", "low", "high", "candidates")}
-        targets.setdefault(row.target, {})[row.metric] = {
-            name: None if np.isnan(value) else value for name, value in figures.items()
-        }
-    result = _about(models, store, patients, arguments) | {"kind": "retrieval", "targets": targets}
-    _write(arguments.out, result, table, embeddings)
-    _print(table, result)
-
-
-def _about(
-    models: list[Model], store: VolumeStore, patients: NDArray[np.object_], arguments: Arguments
-) -> dict[str, Any]:
-    """What was evaluated, and how."""
-    bootstrap = arguments.bootstrap
-    return {
-        "models": [model.card.title for model in models],
-        "store": store.folder.resolve().name,
-        "split": arguments.split,
-        "exams": len(patients),
-        "patients": len(set(patients)),
-        "bootstrap": {
-            "unit": "patient",
-            "resamples": bootstrap.resamples,
-            "level": bootstrap.level,
-            "method": bootstrap.method,
-            "seed": bootstrap.seed,
-        },
-    }
-
-
-def _write(
-    out: Path, result: dict[str, Any], table: pd.DataFrame, predictions: pd.DataFrame
-) -> None:
-    with result_folder(out) as folder:
-        text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / f"{METRICS}.json").write_text(text + "\n", encoding="utf-8")
-        table.to_parquet(folder / f"{METRICS}.parquet", index=False)
-        predictions.to_parquet(folder / PREDICTIONS, index=False)
-    print(f"Wrote {out}")
-
-
-def _print(table: pd.DataFrame, result: dict[str, Any]) -> None:
-    """The main figures of the first targets, on stderr."""
-    metrics = [name for name in SHOWN if name in set(table["metric"])] or list(
-        dict.fromkeys(table["metric"])
-    )
-    targets = list(dict.fromkeys(table["target"]))
-    targets = [name for name in targets if name not in (MEAN, ALL)][:MOST_SHOWN] + [
-        name for name in targets if name in (MEAN, ALL)
-    ]
-    shown = Table(
-        title=f"{', '.join(result['models'])}: {result['split']}, {result['exams']} exams"
-    )
-    shown.add_column("")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    cells = {(row.target, row.metric): row for row in table.itertuples(index=False)}
-    for target in targets:
-        shown.add_row(target, *(_cell(cells.get((target, metric))) for metric in metrics))
-    Console(stderr=True).print(shown)
-
-
-def _cell(row: Any) -> str:
-    if row is None or np.isnan(row.value):
-        return "–"
-    if np.isnan(row.low):
-        return f"{row.value:.3f}"
-    return f"{row.value:.3f}\n{row.low:.3f}–{row.high:.3f}"
+    write_results(arguments.out, result, table, predictions)
+    print_table(table, title_of(result))
 
 
 def _calibrate(models: list[Model], store: VolumeStore, arguments: Arguments) -> None:

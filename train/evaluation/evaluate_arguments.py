@@ -24,6 +24,9 @@ _OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "splits": (Splits | None, None, "default: the manifest's column split"),
     "bootstrap": (Bootstrap, Bootstrap(), "how the intervals are made"),
     "candidates": (int | None, None, "for retrieval: so many exams, drawn by the bootstrap's seed"),
+    "query_device": (str | None, None, "for retrieval: exams of this device query (manifest's column device)"),
+    "index_device": (str | None, None, "for retrieval: exams of this device are the index"),
+    "index_store": (Path | None, None, "for retrieval: exams of this store are the index"),
     "sensitivity": (float | None, None, "to be reached by the thresholds; default: Youden's J"),
     "specificity": (float | None, None, "the same for the specificity"),
     "saliency": (str | None, None, "with --calibrate: METHOD:LAYER to explain it by, e.g. hirescam:norm1"),
@@ -39,6 +42,7 @@ _OPTIONS: dict[str, tuple[Any, Any, str]] = {
 class Arguments:
     """What was asked for; see ``--help``."""
 
+    task: Literal["retrieval"] | None
     model: list[str]
     store: Path
     split: str
@@ -52,10 +56,18 @@ class Arguments:
     device: str
     precision: str
     candidates: int | None
+    query_device: str | None
+    index_device: str | None
+    index_store: Path | None
     calibrate: bool
     sensitivity: float | None
     specificity: float | None
     saliency: str | None
+
+    @property
+    def crosses(self) -> bool:
+        """Whether exams of one device or store are looked for among those of another."""
+        return any((self.query_device, self.index_device, self.index_store))
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -78,8 +90,16 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m train evaluate",
         description="Predict a split of a store: predictions.parquet, metrics.json and metrics.parquet with bootstrap "
-        "intervals over patients. With --calibrate: write the model with a temperature and thresholds.",
+        "intervals over patients. With --calibrate: write the model with a temperature and thresholds. The word "
+        "retrieval: how well an aligned model finds an eye's other images.",
         exit_on_error=False,
+    )
+    parser.add_argument(
+        "task",
+        type=Literal["retrieval"] | None,
+        nargs="?",
+        default=None,
+        help="default: by the model",
     )
     parser.add_argument(
         "--model", type=str, nargs="+", required=True, help="model; of several, the mean is taken"
@@ -135,3 +155,26 @@ def _check(arguments: Arguments) -> None:
         )
     if arguments.candidates is not None and arguments.candidates < 2:
         raise InputError("--candidates is at least 2.")
+    _check_retrieval(arguments)
+
+
+def _check_retrieval(arguments: Arguments) -> None:
+    if arguments.task == "retrieval" and arguments.calibrate:
+        raise InputError("Retrieval has no probabilities to calibrate; leave out --calibrate.")
+    if not arguments.crosses:
+        return
+    if arguments.task != "retrieval":
+        raise InputError(
+            "--query_device, --index_device and --index_store belong to evaluate retrieval."
+        )
+    if arguments.index_store is not None:
+        if arguments.splits is not None:
+            raise InputError(
+                "With --index_store the manifests' splits count; leave out --splits, or the recipe that has them."
+            )
+    elif arguments.query_device is None or arguments.index_device is None:
+        raise InputError("Within one store give both --query_device and --index_device.")
+    elif arguments.query_device == arguments.index_device:
+        raise InputError(
+            "--query_device and --index_device are the same; leave both out, or name two devices."
+        )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from train.evaluation.weighted import (
+    Bools,
     Floats,
     expected_calibration_error,
     mean_of_defined,
@@ -121,52 +122,120 @@ def regression_figures(truth: Floats, value: Floats, weight: Floats) -> dict[str
     }
 
 
-def hits(similarity: ArrayLike, ks: Sequence[int] = RECALL_AT) -> dict[str, Floats]:
-    """Whether each query finds its own pair among the K most similar candidates.
+def hits(
+    similarity: ArrayLike, ks: Sequence[int] = RECALL_AT, true: Bools | None = None
+) -> dict[str, Floats]:
+    """Whether each query finds its own pair among the K most similar candidates, and at which place.
 
     Parameters
     ----------
-    similarity : shape (queries, candidates); query i belongs to candidate i
+    similarity : shape (queries, candidates)
     ks : numbers of candidates that are looked at
+    true : bool, shape (queries, candidates): which candidates belong to a query; of several, the most similar one
+        counts. None: query i belongs to candidate i
 
     Returns
     -------
     dict
-        "recall@K": 0 or 1 for each query. A candidate as similar as the true one counts as before it, so that
-        embeddings that are all alike find nothing.
+        "recall@K": 0 or 1 for each query, and "mean_rank": from 1; NaN for queries to which no candidate belongs. A
+        candidate as similar as the true one counts as before it, so that embeddings that are all alike find nothing.
     """
     matrix = np.asarray(similarity, np.float64)
-    rank = (matrix >= matrix.diagonal()[:, None]).sum(axis=1)
-    return {f"recall@{k}": (rank <= k).astype(float) for k in ks}
+    own = _diagonal(matrix) if true is None else true
+    best = np.where(own, matrix, -np.inf).max(axis=1, initial=-np.inf)
+    # Not "at least as similar": what is no number must not count as found.
+    rank = 1.0 + (~(matrix < best[:, None]) & ~own).sum(axis=1)
+    rank[~own.any(axis=1)] = np.nan
+    found = {f"recall@{k}": np.where(np.isnan(rank), np.nan, rank <= k) for k in ks}
+    return found | {"mean_rank": rank}
 
 
 def same_side(
-    similarity: ArrayLike, laterality: Sequence[str | None], ks: Sequence[int] = RECALL_AT
+    similarity: ArrayLike,
+    laterality: Sequence[str | None],
+    ks: Sequence[int] = RECALL_AT,
+    true: Bools | None = None,
+    of_candidates: Sequence[str | None] | None = None,
 ) -> dict[str, Floats]:
     """Share of the K most similar candidates that show the query's side, its own pair left out.
 
     Parameters
     ----------
-    similarity : shape (queries, candidates); query i belongs to candidate i
-    laterality : "OD", "OS" or missing of each pair; pairs without are neither queries nor candidates
+    similarity : shape (queries, candidates)
+    laterality : "OD", "OS" or missing of each query; without it an exam is neither a query nor a candidate
     ks : numbers of candidates that are looked at
+    true : as in ``hits``
+    of_candidates : laterality of each candidate; None: that of the queries
 
     Returns
     -------
     dict
         "laterality_accuracy@K" of each query; NaN without a side, or where K is more than the candidates.
     """
-    side = np.array([{"OD": 1.0, "OS": 0.0}.get(word, np.nan) for word in laterality])
-    known = np.flatnonzero(~np.isnan(side))
-    matrix = np.array(similarity, np.float64)[np.ix_(known, known)]
-    np.fill_diagonal(matrix, -np.inf)
-    order = np.argsort(-matrix, axis=1, kind="stable")
+    matrix = np.asarray(similarity, np.float64)
+    own = _diagonal(matrix) if true is None else true
+    side = _sides(laterality)
+    sides = side if of_candidates is None else _sides(of_candidates)
+    eligible = ~np.isnan(sides) & ~own
+    seen = sides[_nearest(matrix, eligible, max(ks))]
     figures = {}
     for k in ks:
+        usable = ~np.isnan(side) & (eligible.sum(axis=1) >= k)
         figures[f"laterality_accuracy@{k}"] = values = np.full(len(side), np.nan)
-        if k < len(known):
-            values[known] = (side[known][order[:, :k]] == side[known][:, None]).mean(axis=1)
+        values[usable] = (seen[usable, :k] == side[usable, None]).mean(axis=1)
     return figures
+
+
+def label_agreement(
+    similarity: ArrayLike,
+    eligible: Bools,
+    labels: Floats,
+    of_candidates: Floats,
+    ks: Sequence[int] = RECALL_AT,
+) -> tuple[dict[str, Floats], Floats]:
+    """Share of the K most similar candidates that have a label which the query has, for each label.
+
+    Parameters
+    ----------
+    similarity : shape (queries, candidates)
+    eligible : bool, of that shape: the candidates that count, say those of other patients
+    labels, of_candidates : 0, 1 or NaN (unknown), shapes (queries, labels) and (candidates, labels); candidates
+        without any known label do not count
+    ks : numbers of candidates that are looked at
+
+    Returns
+    -------
+    figures : "label_agreement@K", shape (queries, labels), over those of the K whose label is known; NaN where the
+        query does not have the label, or where K is more than the candidates
+    chance : the same of all candidates, hence what a random order gives
+    """
+    known = ~np.isnan(of_candidates)
+    eligible = eligible & known.any(axis=1)
+    seen = of_candidates[_nearest(np.asarray(similarity, np.float64), eligible, max(ks))]
+    count, present = eligible.sum(axis=1, keepdims=True), labels == 1
+    figures = {
+        f"label_agreement@{k}": np.where(
+            present & (count >= k), mean_of_defined(np.moveaxis(seen[:, :k], 1, -1)), np.nan
+        )
+        for k in ks
+    }
+    weight = eligible.astype(np.float64)
+    chance = ratio(weight @ np.nan_to_num(of_candidates), weight @ known.astype(np.float64))
+    return figures, np.where(present, chance, np.nan)
+
+
+def _nearest(similarity: Floats, eligible: Bools, most: int) -> NDArray[np.int64]:
+    """The most similar candidates, best first, (queries, most); all but the eligible ones come last."""
+    masked = np.where(eligible, similarity, -np.inf)
+    return np.argsort(-masked, axis=1, kind="stable")[:, :most]
+
+
+def _diagonal(matrix: Floats) -> Bools:
+    return np.eye(*matrix.shape, dtype=bool)
+
+
+def _sides(laterality: Sequence[str | None]) -> Floats:
+    return np.array([{"OD": 1.0, "OS": 0.0}.get(word, np.nan) for word in laterality])
 
 
 def retrieval_metrics(similarity: ArrayLike, ks: Sequence[int] = RECALL_AT) -> dict[str, float]:
@@ -175,13 +244,14 @@ def retrieval_metrics(similarity: ArrayLike, ks: Sequence[int] = RECALL_AT) -> d
     Returns
     -------
     dict
-        "forward/recall@K" for rows that look among the columns, "backward/recall@K", and "mean_recall@K" of both.
+        "forward/recall@K" and "forward/mean_rank" for rows that look among the columns, "backward/...", and
+        "mean_recall@K" of both.
     """
     matrix = np.asarray(similarity, np.float64)
     figures: dict[str, float] = {}
     for name, table in (("forward", matrix), ("backward", matrix.T)):
         figures |= {
-            f"{name}/{metric}": float(hit.mean()) for metric, hit in hits(table, ks).items()
+            f"{name}/{metric}": float(values.mean()) for metric, values in hits(table, ks).items()
         }
     for k in ks:
         both = figures[f"forward/recall@{k}"] + figures[f"backward/recall@{k}"]

@@ -54,17 +54,20 @@ def predict(
     with torch.inference_mode():
         for place, batch, inputs in _batches(model, store, rows, order, batch_size, workers):
             outputs[place] = model_outputs(model, inputs, batch["present"], order).float().cpu()
-    if not bool(outputs.isfinite().all()):
-        raise InputError(
-            f"The results of {model.card.name} are not finite; run it with --precision fp32, or train it again."
-        )
+    _check_finite(outputs, model.card)
     return outputs
 
 
 def embed(
     model: COEPModel, store: VolumeStore, rows: NDArray[np.int64], *, batch_size: int, workers: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Embeddings (rows, projection) of each modality of an aligned model, NaN where an exam lacks it."""
+    """Embeddings (rows, projection) of each modality of an aligned model, NaN where an exam lacks it.
+
+    Raises
+    ------
+    InputError
+        If results are not finite.
+    """
     order = tuple(name for name in (OCT, *model.modalities) if name in store.modalities)
     found = {name: torch.full((len(rows), _projection(model.card)), torch.nan) for name in order}
     with torch.inference_mode():
@@ -75,8 +78,16 @@ def embed(
                     model.embed_volume(value) if name == OCT else model.embed_enface(value, name)
                 )
                 missing = ~batch["present"][:, number : number + 1]
+                _check_finite(embedding.masked_fill(missing, 0), model.card)
                 found[name][place] = embedding.float().masked_fill(missing, torch.nan).cpu()
     return {name: embedding.numpy() for name, embedding in found.items()}
+
+
+def _check_finite(results: torch.Tensor, card: ModelCard) -> None:
+    if not bool(results.isfinite().all()):
+        raise InputError(
+            f"The results of {card.name} are not finite; run it with --precision fp32, or train it again."
+        )
 
 
 def said(outputs: torch.Tensor, card: ModelCard) -> NDArray[np.float64]:

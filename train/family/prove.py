@@ -17,8 +17,8 @@ from scipy import stats
 from octcube_core.errors import InputError
 from octcube_core.whole_file import whole_file
 from train.evaluation.center_slice import GOAL, compare
-from train.evaluation.evaluate import PREDICTIONS
 from train.evaluation.figures import ALL, MEAN
+from train.evaluation.results import PREDICTIONS
 from train.family.plan import SEEDS
 from train.family.run import minutes
 from train.family.ship import PRODUCTS

@@ -14,7 +14,7 @@ from octcube_core.checkpoints.released import PACKAGED
 from octcube_core.errors import InputError
 from octcube_core.whole_file import whole_file
 from train.evaluation.center_slice import compare
-from train.evaluation.evaluate import PREDICTIONS
+from train.evaluation.results import PREDICTIONS
 
 RECORD = Path(__file__).with_name("shipped.json")
 # Stage -> the name by which its model ships.
