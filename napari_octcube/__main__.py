@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-TABS = ("analysis", "localizer")
+TABS = ("analysis", "localizer", "similar")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 

@@ -20,6 +20,7 @@ from octcube_core.worker_protocol import (
     Progress,
     Ready,
     Reply,
+    Request,
 )
 
 Dispatch = Callable[[Callable[[], None]], None]
@@ -56,6 +57,7 @@ class InferenceClient:
         self._numbers = itertools.count(1)
         self._process: ModelProcess | None = None
         self._job: _Job | None = None
+        self._asked: dict[int, Callable[[Reply], None]] = {}
         self._cancelling = False
         session.exam_closed.connect(self._on_exam_closed)
 
@@ -86,7 +88,23 @@ class InferenceClient:
         self._job = _Job(next(self._numbers), exam)
         self._cancelling = False
         self._session.begin(exam)
-        self._process.send(Analyze(self._job.number, _for_the_model(exam), self._session.model))
+        self._process.send(Analyze(self._job.number, for_the_model(exam), self._session.model))
+
+    def ask(self, make: Callable[[int], Request], on_reply: Callable[[Reply], None]) -> None:
+        """Ask the model process for something beside the run; it answers when its turn comes.
+
+        Parameters
+        ----------
+        make : callable
+            Makes the request from its job number.
+        on_reply : callable
+            Gets the answer, which is Failed if the process ends before it answers.
+        """
+        self.start()
+        assert self._process is not None
+        number = next(self._numbers)
+        self._asked[number] = on_reply
+        self._process.send(make(number))
 
     def cancel(self) -> None:
         """Stop the run; within a second the model process is free again."""
@@ -107,12 +125,17 @@ class InferenceClient:
         if self._process is not None:
             process, self._process, self._job = self._process, None, None
             process.kill()
+        self._asked = {}
 
     def _on_message(self, process: ModelProcess, reply: Reply) -> None:
         if process is not self._process:
             return
         if isinstance(reply, Ready):
             self._session.device = reply.device
+            return
+        if reply.job in self._asked:
+            if not isinstance(reply, Progress):
+                self._asked.pop(reply.job)(reply)
             return
         job = self._job
         if job is None or reply.job != job.number:
@@ -134,23 +157,34 @@ class InferenceClient:
             return
         self._process = None
         job, self._job = self._job, None
+        self._fail_asked()
         if job is not None and self._cancelling:
             self._session.stop()
         else:
             self._session.fail(_obituary(code, running=job is not None))
 
+    def _fail_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        for number, on_reply in asked.items():
+            on_reply(
+                Failed(number, "The model process stopped before it answered; please try again.")
+            )
+
     def _replace_if_still_at(self, job: _Job) -> None:
         if self._job is job:
+            asked, self._asked = self._asked, {}
             self.close()
+            self._asked = asked
             self._session.stop()
             self.start()
+            self._fail_asked()
 
     def _on_exam_closed(self, exam: Exam) -> None:
         if self._job is not None and self._job.exam is exam:
             self.cancel()
 
 
-def _for_the_model(exam: Exam) -> Exam:
+def for_the_model(exam: Exam) -> Exam:
     """The exam without the patient's identity, which the model has no use for, and without a phantom's truth."""
     facts = {item.name: getattr(exam, item.name) for item in fields(Exam)}
     return Exam(**{**facts, "patient": Patient()})

@@ -1,4 +1,4 @@
-"""The model process: ``python -m octcube_core.worker`` runs analyses for the viewer, so that the viewer needs no torch.
+"""The model process: ``python -m octcube_core.worker`` runs models for the viewer, so that the viewer needs no torch.
 
 The viewer writes one JSON line to stdin (the address and key of its listener) and then talks over that connection in
 the messages of ``worker_protocol``. One thread computes; another listens, so that a cancel is seen at the next
@@ -22,16 +22,20 @@ from typing import Any, Protocol
 
 from octcube_core.errors import AnalysisCancelled, NotEnoughMemory, OCTCubeError
 from octcube_core.exam import Exam
-from octcube_core.results import Analysis
+from octcube_core.results import Analysis, ExamEmbedding
 from octcube_core.worker_protocol import (
-    Analyze,
     Cancel,
     Cancelled,
+    Embed,
+    Embedded,
+    Explain,
+    Explained,
     Failed,
     Finished,
     Progress,
     Ready,
     Reply,
+    Work,
     receive_message,
     send_message,
 )
@@ -52,6 +56,14 @@ class Engine(Protocol):
 
     def analyze(self, exam: Exam, model: Any, fast: bool, on_progress: OnProgress) -> Analysis:
         """Analyse an exam, reporting progress often; an exception from ``on_progress`` aborts."""
+
+    def embed(self, exam: Exam, model: Any, name: str) -> ExamEmbedding:
+        """Embed an exam by a model that was loaded by a name."""
+
+    def explain(
+        self, query: Exam, by: str, neighbour: Exam, to: str, model: Any
+    ) -> tuple[Analysis, Analysis]:
+        """Explain the similarity of a query to a neighbour, on both."""
 
 
 class TorchEngine:
@@ -74,6 +86,19 @@ class TorchEngine:
 
         return octcube_core.analyze(exam, model, fast=fast, on_progress=on_progress)
 
+    def embed(self, exam: Exam, model: Any, name: str) -> ExamEmbedding:
+        from octcube_core.embedding import embed, model_identity
+
+        model_identity(model, name)
+        return embed(exam, model)
+
+    def explain(
+        self, query: Exam, by: str, neighbour: Exam, to: str, model: Any
+    ) -> tuple[Analysis, Analysis]:
+        from octcube_core.similarity_saliency import explain_similarity
+
+        return explain_similarity(query, by, neighbour, to, model)
+
 
 class Worker:
     """Answers the viewer's requests one by one and keeps the last model in memory."""
@@ -81,7 +106,7 @@ class Worker:
     def __init__(self, connection: Connection, engine: Engine) -> None:
         self._connection = connection
         self._engine = engine
-        self._jobs: queue.SimpleQueue[Analyze] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._model_key: tuple[Any, ...] | None = None
         self._model: Any = None
@@ -97,7 +122,7 @@ class Worker:
         try:
             while True:
                 request = receive_message(self._connection)
-                if isinstance(request, Analyze):
+                if isinstance(request, Work):
                     self._jobs.put(request)
                 elif isinstance(request, Cancel):
                     self._cancelled.add(request.job)
@@ -113,14 +138,14 @@ class Worker:
         except OSError:
             os._exit(0)
 
-    def _answer(self, request: Analyze) -> Reply:
+    def _answer(self, request: Work) -> Reply:
         job = request.job
         try:
             report = self._reporter(job)
             report("Loading the model", 0.0)
             model = self._warm_model(request, report)
             report("Preparing the exam", 0.0)
-            return Finished(job, self._engine.analyze(request.exam, model, request.fast, report))
+            return self._result(request, model, report)
         except AnalysisCancelled:
             return Cancelled(job)
         except OCTCubeError as error:
@@ -134,6 +159,18 @@ class Worker:
             return Failed(job, f"{what}; details are in the terminal.")
         finally:
             self._cancelled.discard(job)
+
+    def _result(self, request: Work, model: Any, report: OnProgress) -> Reply:
+        if isinstance(request, Embed):
+            report("Running the network", 0.0)
+            return Embedded(request.job, self._engine.embed(request.exam, model, request.model))
+        if isinstance(request, Explain):
+            report("Explaining the similarity", 0.0)
+            pair = request.query, request.by, request.neighbour, request.to
+            return Explained(request.job, *self._engine.explain(*pair, model))
+        return Finished(
+            request.job, self._engine.analyze(request.exam, model, request.fast, report)
+        )
 
     def _reporter(self, job: int) -> OnProgress:
         last_stage, last_time = "", 0.0
@@ -149,7 +186,7 @@ class Worker:
 
         return report
 
-    def _warm_model(self, request: Analyze, report: OnProgress) -> Any:
+    def _warm_model(self, request: Work, report: OnProgress) -> Any:
         key = (request.model, _modified(request.model), request.device, request.precision)
         if key != self._model_key:
             self._model_key = self._model = None  # two large models may not fit side by side

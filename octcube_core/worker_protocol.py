@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from octcube_core.exam import Exam
-from octcube_core.results import Analysis
+from octcube_core.results import Analysis, ExamEmbedding
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,31 @@ class Analyze:
     device: str = "auto"
     precision: str = "auto"
     fast: bool = False
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Viewer: embed an exam; the answer is Embedded, Cancelled or Failed."""
+
+    job: int
+    exam: Exam
+    model: str
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Viewer: explain the similarity of two exams' images; the answer is Explained, Cancelled or Failed."""
+
+    job: int
+    query: Exam
+    by: str
+    neighbour: Exam
+    to: str
+    model: str
+    device: str = "auto"
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,23 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """Model process: the embeddings of an exam."""
+
+    job: int
+    embedding: ExamEmbedding
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Model process: why two exams are alike, on the query and on the neighbour."""
+
+    job: int
+    query: Analysis
+    neighbour: Analysis
+
+
+@dataclass(frozen=True)
 class Cancelled:
     """Model process: a job stopped because it was asked to."""
 
@@ -73,8 +115,9 @@ class Failed:
     message: str
 
 
-Request = Analyze | Cancel
-Reply = Ready | Progress | Finished | Cancelled | Failed
+Work = Analyze | Embed | Explain
+Request = Work | Cancel
+Reply = Ready | Progress | Finished | Embedded | Explained | Cancelled | Failed
 
 
 def send_message(connection: Connection, message: Request | Reply) -> None:

@@ -11,18 +11,22 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QTabWidget
 
 from napari_octcube._arrivals import Offer, arrivals, is_in_use
+from napari_octcube._beside import Beside
 from napari_octcube._exam_listing import ExamListing
 from napari_octcube._inference import InferenceClient
 from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._opening import ExamOpener
+from napari_octcube._remembered import remembered_archive
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
+from napari_octcube._similar import SimilarEyes
 from napari_octcube._widgets.analysis_tab import AnalysisTab
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
+from napari_octcube._widgets.similar_tab import SimilarTab
 from octcube_core.exam import Exam
 
 if TYPE_CHECKING:
@@ -56,16 +60,22 @@ class OCTCubeDock(QTabWidget):
         self.chooser: ExamChooser | None = None
         self._viewer = napari_viewer
         self._offered: list[Path] = []
+        self._looked_for_archive = False
         self._drops = ExamDrops(self, self.open_paths, show_error)
         self.open_button = OpenButton(self.open_paths)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
         self.localizer_tab = LocalizerTab(self.session)
+        self.similar = SimilarEyes(self.session, self.client, self._dispatch)
+        self.beside = Beside(napari_viewer, self.session, self._dispatch)
+        self.similar_tab = SimilarTab(self.session, self.similar, self.beside, self._dispatch)
         self.addTab(self.analysis_tab, "Analysis")
         self.addTab(self.localizer_tab, "Localizer")
+        self.addTab(self.similar_tab, "Similar eyes")
         self.setCornerWidget(self.open_button)
         self.setMinimumWidth(MINIMUM_WIDTH)
         self.setStyleSheet(TAB_STYLE)
         self.session.events.error.connect(_notify)
+        self.currentChanged.connect(self._on_tab)
         arrivals.offered.connect(self._on_offered)
         self.destroyed.connect(self.client.close)
         self.client.start()
@@ -91,11 +101,20 @@ class OCTCubeDock(QTabWidget):
         """Make an exam in the background and show it."""
         self.opener.open_exam(produce, name)
 
+    def _on_tab(self, index: int) -> None:
+        # Not before somebody wants it: an archive on a slow drive need not be touched by everyone.
+        if self.widget(index) is self.similar_tab and not self._looked_for_archive:
+            self._looked_for_archive = True
+            if self.similar.state.archive is None and (address := remembered_archive()):
+                self.similar.open_archive(address)
+
     def _close(self) -> None:
         arrivals.offered.disconnect(self._on_offered, missing_ok=True)
         self._drops.stop()
         self.opener.cancel()
+        self.similar_tab.close_down()
         self.client.close()
+        self.beside.close()
         self.scene.close()
 
     def _watch_drops(self) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octcube_core.cli.arguments import add_runtime, positive
 from octcube_core.cli.output import print_json, print_lines, print_table, progress
-from octcube_core.errors import InputError
+from octcube_core.errors import InputError, printable
 
 if TYPE_CHECKING:
     from octcube_core.models.family import Model
     from octcube_core.retrieval import EmbeddingIndex, FillReport
-    from octcube_core.retrieval.fill import FillPlan
 
 SHOWN_FAILURES = 20
+_SAY_MODEL = "Say with --model which model is to embed the exams, e.g. --model demo-coep."
 OnProgress = Callable[[str, float], None]
 
 
@@ -98,13 +99,15 @@ def _index(arguments: argparse.Namespace) -> None:
 
 def _put_aside(arguments: argparse.Namespace) -> None:
     """Rename a damaged index, so that a new one takes its place and nothing is lost."""
-    from octcube_core.retrieval.postgres_database import is_postgres
+    from octcube_core.retrieval.postgres_address import is_postgres
 
     if is_postgres(arguments.db) or not arguments.sources:
         raise InputError(
             "--rebuild is for the file of an index, and needs the folders of the exams (DIR)."
         )
     path = Path(arguments.db).expanduser()
+    if arguments.model is None:  # as before, if the file still tells, and before anything is moved
+        arguments.model = _model_of_damaged(path)
     number = 1
     while path.with_name(f"{path.name}.damaged-{number}").exists():
         number += 1
@@ -114,8 +117,22 @@ def _put_aside(arguments: argparse.Namespace) -> None:
             part.rename(path.with_name(f"{path.name}.damaged-{number}{suffix}"))
 
 
+def _model_of_damaged(path: Path) -> str:
+    """What the model of a damaged index was loaded by; InputError if that cannot be told."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            (about,) = connection.execute("SELECT value FROM about WHERE name = 'model'").fetchone()
+        source = json.loads(about)["model_source"]
+    except (sqlite3.Error, OSError, ValueError, TypeError, KeyError):
+        source = None
+    if not source or not isinstance(source, str):
+        raise InputError(_SAY_MODEL)
+    return source
+
+
 def _fill(index: EmbeddingIndex, arguments: argparse.Namespace) -> None:
-    from octcube_core.retrieval.fill import fill, plan_filling
+    from octcube_core.retrieval.fill import fill
+    from octcube_core.retrieval.fill_plan import plan_filling
     from octcube_core.retrieval.label_table import LabelTable
 
     labels = LabelTable.read(arguments.labels) if arguments.labels is not None else None
@@ -141,7 +158,7 @@ def _fill(index: EmbeddingIndex, arguments: argparse.Namespace) -> None:
     if arguments.json:
         _print_line({"report": _as_json(report), "index": counts})
     else:
-        _print_report(report, plan, index, counts)
+        _print_report(report, index, counts)
     if report.failures and not counts["exams"]:
         raise InputError(report.failures[0][1])
 
@@ -150,9 +167,9 @@ def _model_name(index: EmbeddingIndex, arguments: argparse.Namespace) -> str:
     if arguments.model is not None:
         return str(arguments.model)
     if index.model is None:
-        raise InputError(
-            "Say with --model which model is to embed the exams, e.g. --model demo-coep."
-        )
+        raise InputError(_SAY_MODEL)
+    if not index.model.source:
+        raise InputError(f"Say with --model where {index.model.title} is, which made the index.")
     return index.model.source
 
 
@@ -187,22 +204,22 @@ def _as_json(report: FillReport) -> dict[str, Any]:
     return {
         "added": report.added,
         "known": report.known,
+        "relabelled": report.relabelled,
         "removed": report.removed,
         "failures": [{"exam": name, "error": text} for name, text in report.failures],
     }
 
 
-def _print_report(
-    report: FillReport, plan: FillPlan, index: EmbeddingIndex, counts: dict[str, int]
-) -> None:
+def _print_report(report: FillReport, index: EmbeddingIndex, counts: dict[str, int]) -> None:
+    relabelled = f", {report.relabelled} labelled anew" if report.relabelled else ""
     removed = f", {report.removed} removed" if report.removed else ""
     failed = f", {len(report.failures)} could not be read" if report.failures else ""
     print_lines(
-        f"{report.added} exams added, {report.known} were there{removed}{failed};"
-        f" {index.where} holds {counts['exams']}."
+        f"{report.added} exams added, {report.known} were there{relabelled}{removed}{failed};"
+        f" {printable(index.where)} holds {counts['exams']}."
     )
     for name, text in report.failures[:SHOWN_FAILURES]:
-        print_lines(f"{name}: {text}")
+        print_lines(printable(f"{name}: {text}"))
     if len(report.failures) > SHOWN_FAILURES:
         print_lines(f"... and {len(report.failures) - SHOWN_FAILURES} more; --json lists all.")
 
@@ -216,13 +233,13 @@ def _describe(index: EmbeddingIndex, as_json: bool) -> None:
         "counts": counts,
         "devices": index.distinct("device"),
         "labels": index.distinct("label"),
-        "salt": str(index.salt_file) if index.has_salt else None,
+        "salt": str(index.salt_file) if index.secret else None,
         "read_only": index.read_only,
     }
     if as_json:
         print_json(facts)
         return
-    salt = str(index.salt_file) if index.has_salt else "not on this computer (--salt FILE takes it)"
+    salt = str(index.salt_file) if index.secret else "not on this computer (--salt FILE takes it)"
     embedded = ", ".join(f"{count} {name}" for name, count in counts.items() if name != "exams")
     print_table(
         (

@@ -12,7 +12,8 @@ from typing import Self
 from octcube_core.errors import EmbeddingIndexError, InputError
 from octcube_core.results import ModelIdentity
 from octcube_core.retrieval.database import Database
-from octcube_core.retrieval.postgres_database import PostgresDatabase, is_postgres
+from octcube_core.retrieval.postgres_address import is_postgres
+from octcube_core.retrieval.postgres_database import PostgresDatabase
 from octcube_core.retrieval.secret import Secret, salt_file
 from octcube_core.retrieval.sqlite_database import SQLiteDatabase
 
@@ -74,9 +75,9 @@ class OpenedIndex:
         return self._model
 
     @property
-    def has_salt(self) -> bool:
-        """Whether this user has the salt of the index, without which exams can neither be added nor opened."""
-        return self._secret is not None
+    def secret(self) -> Secret | None:
+        """The secret of the index; None if this user has it not: then exams can neither be added nor opened."""
+        return self._secret
 
     def take_salt(self, file: Path) -> None:
         """Keep the salt in a file, from where the index was made, as this user's own; InputError if it is another."""
@@ -137,7 +138,9 @@ class OpenedIndex:
 
     def check_model(self, model: ModelIdentity) -> None:
         """Raise EmbeddingIndexError if the index was made by another model."""
-        mine = self.model
+        self._compare(self.model, model)
+
+    def _compare(self, mine: ModelIdentity | None, model: ModelIdentity) -> None:
         if mine is not None and mine.hash != model.hash:
             other = "another version of it" if mine.title == model.title else model.title
             raise EmbeddingIndexError(
@@ -154,9 +157,10 @@ class OpenedIndex:
         with self._database.transaction():
             self._database.state({"model": json.dumps(dict(zip(_MODEL, values, strict=True)))})
             # Another process may have been first, with another model.
-            self._model = _model_of(self._database.about())
-            self.check_model(model)
+            stated = _model_of(self._database.about())
+            self._compare(stated, model)
             self._database.set_features(model.features)
+        self._model = stated  # not before it is written: the disk may be full
 
 
 def _model_of(about: dict[str, str]) -> ModelIdentity | None:

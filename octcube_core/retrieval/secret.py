@@ -20,16 +20,21 @@ from octcube_core.errors import InputError
 from octcube_core.exam import Exam, Patient
 from octcube_core.identity import patient_hash, shifted_day
 from octcube_core.retrieval.records import Identity, Location
+from octcube_core.whole_file import whole_file
 
 CONFIGURATION_VARIABLE = "OCTCUBE_CONFIG"
 _LEAST_LENGTH = 32
 
 
-def salt_file(index_id: str) -> Path:
-    """Where the salt of an index lies: the folder of OCTCUBE_CONFIG, else that of the user's configuration."""
+def configuration_folder() -> Path:
+    """The user's configuration: the folder that OCTCUBE_CONFIG names, else where the system keeps such things."""
     named = os.environ.get(CONFIGURATION_VARIABLE)
-    folder = Path(named).expanduser() if named else user_config_path("octcube", appauthor=False)
-    return folder / "salts" / f"{index_id}.txt"
+    return Path(named).expanduser() if named else user_config_path("octcube", appauthor=False)
+
+
+def salt_file(index_id: str) -> Path:
+    """Where the salt of an index lies."""
+    return configuration_folder() / "salts" / f"{index_id}.txt"
 
 
 class Secret:
@@ -73,9 +78,10 @@ class Secret:
         file = salt_file(index_id)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-                opened.write(f"{self.salt}\n")
+            with whole_file(file) as partial:
+                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                    opened.write(f"{self.salt}\n")
         except OSError as error:
             raise InputError(
                 f"The salt of the index cannot be kept in {file.parent} ({error.strerror}); make room or correct its"
@@ -104,7 +110,7 @@ class Secret:
         voxels = exam.volume.voxels
         digest.update(f"{voxels.shape} {voxels.dtype} {exam.volume.black_white}".encode())
         for bscan in voxels:  # one by one: a mapped volume is never held as a whole
-            digest.update(memoryview(bscan if bscan.flags.c_contiguous else bscan.copy()).cast("B"))
+            digest.update(bscan.tobytes())
         for image in exam.enface:
             digest.update(f"{image.modality} {image.shape} {image.pixels.dtype}".encode())
             digest.update(image.pixels.tobytes())

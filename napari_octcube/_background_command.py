@@ -1,0 +1,101 @@
+"""A command of ours in a process of its own, which tells how far it is in lines of text. No Qt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from napari_octcube._inference import Dispatch
+
+ENOUGH_LINES = 5  # of what a failing command said last
+
+
+class BackgroundCommand:
+    """One run of ``python -m ...``, from ``start`` to its end.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows ``python``.
+    dispatch : callable
+        Runs a function on the owner's thread, from any thread.
+    on_line : callable of str
+        Gets every line of its output, on the owner's thread.
+    on_end : callable of (exit code, last lines of its errors)
+        None for a code if it could not be started.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        dispatch: Dispatch,
+        on_line: Callable[[str], None],
+        on_end: Callable[[int | None, str], None],
+    ) -> None:
+        self._arguments = [sys.executable, *arguments]
+        self._dispatch = dispatch
+        self._on_line = on_line
+        self._on_end = on_end
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+        self._unwanted = False
+
+    def start(self) -> None:
+        """Start it; nothing here waits for it."""
+        threading.Thread(target=self._serve, name="octcube command", daemon=True).start()
+
+    def stop(self) -> None:
+        """End it; what it has finished stays."""
+        with self._lock:
+            self._unwanted = True
+            if self._process is not None:
+                with contextlib.suppress(OSError):
+                    self._process.terminate()
+
+    def _serve(self) -> None:
+        errors: deque[str] = deque(maxlen=ENOUGH_LINES)
+        code = None
+        with contextlib.suppress(OSError):
+            with self._lock:
+                if not self._unwanted:
+                    self._process = subprocess.Popen(
+                        self._arguments,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                        errors="replace",
+                    )
+                    _lower_priority(self._process.pid)
+            if self._process is not None:
+                code = self._listen(self._process, errors)
+        text = "\n".join(errors)
+        self._dispatch(lambda: self._on_end(code, text))
+
+    def _listen(self, process: subprocess.Popen[str], errors: deque[str]) -> int:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        stderr = process.stderr
+        reader = threading.Thread(
+            target=lambda: errors.extend(line.rstrip() for line in stderr), daemon=True
+        )
+        reader.start()
+        for line in process.stdout:
+            self._tell(line.rstrip())
+        reader.join()
+        return process.wait()
+
+    def _tell(self, line: str) -> None:
+        self._dispatch(lambda: self._on_line(line))
+
+
+def _lower_priority(pid: int) -> None:
+    """The viewer must stay fluid on a machine with few cores."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, 10)
