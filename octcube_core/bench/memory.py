@@ -64,14 +64,14 @@ def child(facts: str) -> None:
     model = load_model(wanted["model"], device=wanted["device"], precision=wanted["precision"])
     exam = random_exam(model.card.architecture.input_shape)
     analyze_as_asked(exam, model, LAYER)
-    host = _peak_bytes()
+    host = peak_bytes()
     gpu = torch.cuda.max_memory_allocated() if wanted["device"].startswith("cuda") else None
     peaks = {"host_gb": host, "gpu_gb": gpu}
     in_gb = {name: None if size is None else size / GIGABYTE for name, size in peaks.items()}
     sys.stdout.write(json.dumps(in_gb) + "\n")
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
     """Most memory that this process has held, mapped files included; None on Windows."""
     status = Path("/proc/self/status")
     if status.is_file():

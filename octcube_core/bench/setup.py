@@ -73,7 +73,7 @@ class Figure:
 
     name: str
     value: float
-    unit: Literal["x", "GB", ""]
+    unit: Literal["x", "GB", "s", "ms", "items/s", ""]
     allowed: float | None = None
     bound: Literal["at most", "at least"] = "at most"
     note: str = ""

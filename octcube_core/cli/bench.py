@@ -7,6 +7,7 @@ from typing import Any
 
 from octcube_core.cli.arguments import add_runtime, positive
 from octcube_core.cli.output import print_columns, print_json, print_lines, progress
+from octcube_core.errors import InputError
 
 PARTS = ("speed", "plain", "fp32", "fast", "precision", "memory", "gpu")
 
@@ -22,6 +23,23 @@ def add(commands: Any) -> None:
     bench.add_argument("--json", action="store_true", help="print JSON")
     bench.add_argument(
         "--readers", action="store_true", help="measure how fast exams open instead of the model"
+    )
+    bench.add_argument(
+        "--retrieval",
+        action="store_true",
+        help="measure indices of embeddings instead of the model; a million need 5 GB of memory and 3 GB of disk",
+    )
+    bench.add_argument(
+        "--items",
+        nargs="+",
+        type=positive,
+        metavar="N",
+        help="sizes of the indices; default: 100000 1000000",
+    )
+    bench.add_argument(
+        "--postgres",
+        metavar="URL",
+        help="measure the smallest index on this server with pgvector too, in a schema that is dropped afterwards",
     )
     bench.add_argument(
         "--parts",
@@ -43,6 +61,11 @@ def _bench(arguments: argparse.Namespace) -> None:
     if arguments.readers:
         _bench_readers(arguments)
         return
+    if arguments.retrieval:
+        _bench_retrieval(arguments)
+        return
+    if arguments.items or arguments.postgres:
+        raise InputError("--items and --postgres belong to octcube bench --retrieval.")
     from octcube_core.bench import measure
 
     with progress() as on_progress:
@@ -68,6 +91,10 @@ def _print_model(result: dict[str, Any]) -> None:
     )
     if "forward_s" in result:
         print_lines(f"A forward pass takes {result['forward_s']:.2f} s")
+    _print_figures(result)
+
+
+def _print_figures(result: dict[str, Any]) -> None:
     rows = [
         (
             figure["name"],
@@ -86,6 +113,24 @@ def _print_model(result: dict[str, Any]) -> None:
 
 def _limit(figure: dict[str, Any]) -> str:
     return "" if figure["allowed"] is None else f"{figure['bound']} {figure['allowed']:g}"
+
+
+def _bench_retrieval(arguments: argparse.Namespace) -> None:
+    from octcube_core.bench.retrieval import PROMISED_ITEMS, measure
+
+    with progress() as on_progress:
+        result = measure(
+            arguments.items or PROMISED_ITEMS,
+            postgres_url=arguments.postgres,
+            on_progress=on_progress,
+        )
+    if arguments.json:
+        print_json(result)
+        return
+    print_lines(f"Embeddings of {result['features']} numbers, {result['cores']} cores")
+    for figure in result["figures"]:
+        figure["name"] = f"{figure['part']}: {figure['name']}"
+    _print_figures(result)
 
 
 def _bench_readers(arguments: argparse.Namespace) -> None:
