@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -102,8 +102,13 @@ def model_identity(model: Model, source: str = "") -> ModelIdentity:
     In bf16, so that a model that runs in bf16 and the same one in fp32 are one. ``source`` is what it was loaded by; a
     path is kept as the file's name.
     """
-    known = getattr(model, _IDENTITY, None)
-    if isinstance(known, ModelIdentity):
+    source = source if source in NAMES or source.startswith("hf://") else Path(source).name
+    state = _state(model)
+    weights, known = getattr(model, _IDENTITY, (None, None))
+    if isinstance(known, ModelIdentity) and weights == state:
+        if source and not known.source:
+            known = replace(known, source=source)
+            setattr(model, _IDENTITY, (state, known))
         return known
     card = model.card
     digest = hashlib.sha256()
@@ -114,7 +119,15 @@ def model_identity(model: Model, source: str = "") -> ModelIdentity:
         digest.update(name.encode())
         digest.update(memoryview(rounded.numpy()).cast("B"))
     features = card.alignment.projection if card.alignment else card.architecture.embed_dim
-    source = source if source in NAMES or source.startswith("hf://") else Path(source).name
+    source = source or getattr(known, "source", "")
     identity = ModelIdentity(card.title, digest.hexdigest(), features, source)
-    setattr(model, _IDENTITY, identity)
+    setattr(model, _IDENTITY, (state, identity))
     return identity
+
+
+def _state(model: Model) -> tuple[tuple[int, int], ...]:
+    """What changes when weights do: another training step, or another model's weights, is another model."""
+    return tuple(
+        (each.data_ptr(), 0 if each.is_inference() else each._version)
+        for each in model.state_dict().values()
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from octcube_core.cli.arguments import add_exam, add_runtime, positive, read_chosen
 from octcube_core.cli.output import print_columns, print_json, print_lines, progress
-from octcube_core.errors import InputError
+from octcube_core.errors import InputError, printable
 from octcube_core.results import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ def _search(arguments: argparse.Namespace) -> None:
         from octcube_core.embedding import embed, model_identity
 
         name = arguments.model or index.model.source
+        if not name:
+            raise InputError(
+                f"Say with --model where {index.model.title} is, which made the index."
+            )
         model = load_model(
             name, device=arguments.device, precision=arguments.precision, on_progress=on_progress
         )
@@ -169,7 +173,7 @@ def _print(
     votes: tuple[LabelVote, ...],
 ) -> None:
     title = "" if index.model is None else f"{index.model.title}: "
-    print_lines(f"{title}{DISCLAIMER}", f"{by} to {to}, among the eyes of {index.where}")
+    print_lines(f"{title}{DISCLAIMER}", f"{by} to {to}, among the eyes of {printable(index.where)}")
     if not found:
         print_lines("No eye passes the filters.")
         return

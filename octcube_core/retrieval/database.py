@@ -147,11 +147,16 @@ class Database(ABC):
                 (number, label),
             )
         for modality, vector in exam.embeddings.items():
-            self._add_item(number, modality, _unit(vector, features), exam.thumbnails.get(modality))
+            self._add_item(number, modality, unit(vector, features), exam.thumbnails.get(modality))
         return found is None
 
     def _update(self, number: int, exam: IndexedExam, scores: str | None) -> None:
-        new = {"scores": scores, "location": exam.location, "stamp": exam.stamp}
+        who = exam.identity
+        new = {
+            **{"patient": who.patient, "laterality": who.laterality, "visit_day": who.visit_day},
+            **{"device": exam.device, "scores": scores},
+            **{"location": exam.location, "stamp": exam.stamp},
+        }
         known = {name: value for name, value in new.items() if value is not None}
         if known:
             columns = ", ".join(f"{name} = ?" for name in known)
@@ -192,9 +197,12 @@ class Database(ABC):
         self.execute("INSERT INTO changes (exam) VALUES (?)", (exam,))
 
     def relocate(self, content: str, location: bytes, stamp: str | None) -> None:
-        """Note where an exam that is there lies now; what else was noted for that place is gone."""
+        """Note where an exam that is there lies now; of another that lay there, the place is unknown now."""
         with self.transaction():
-            self._remove("location = ? AND content <> ?", (location, content))
+            self.execute(
+                "UPDATE exams SET location = NULL, stamp = NULL WHERE location = ? AND content <> ?",
+                (location, content),
+            )
             self.execute(
                 "UPDATE exams SET location = ?, stamp = ? WHERE content = ?",
                 (location, stamp, content),
@@ -203,6 +211,8 @@ class Database(ABC):
     def label(self, exam: int, labels: Iterable[str]) -> None:
         """Replace the labels of an exam."""
         with self.transaction():
+            if self.execute("SELECT 1 FROM exams WHERE id = ?", (exam,)).fetchone() is None:
+                raise InputError(f"{self.where} holds that exam no longer; search again.")
             self.execute("DELETE FROM labels WHERE exam = ?", (exam,))
             for label in dict.fromkeys(labels):
                 self.execute("INSERT INTO labels (exam, label) VALUES (?, ?)", (exam, label))
@@ -268,7 +278,8 @@ class Database(ABC):
         return {"exams": exams, **dict(self.execute(sql).fetchall())}
 
 
-def _unit(vector: NDArray[np.floating], features: int) -> NDArray[np.float32]:
+def unit(vector: NDArray[np.floating], features: int) -> NDArray[np.float32]:
+    """A vector of length 1; InputError if it is none of so many features."""
     values = np.asarray(vector, np.float32)
     norm = float(np.linalg.norm(values))
     if values.shape != (features,) or not np.isfinite(norm) or norm == 0:

@@ -28,6 +28,8 @@ def sqlite_sentence(path: Path, error: sqlite3.Error | OSError, patience_s: floa
     if isinstance(error, OSError):
         return f"The index {path} cannot be opened ({error.strerror})."
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, sqlite3.ProgrammingError):
+        return f"The index {path} was closed; open it again."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return (
             f"Another program has kept the index {path} locked for {patience_s:.0f} seconds; close it"
@@ -43,7 +45,8 @@ def sqlite_sentence(path: Path, error: sqlite3.Error | OSError, patience_s: floa
             f"The disk is full, so that the last exams were not added to the index {path}; make room and go"
             " on: nothing that was in it is lost."
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
+        # Its tables or texts are not what was written; what is asked of them is always the same.
         return damaged(path)
     if code == sqlite3.SQLITE_CANTOPEN:
         return (
@@ -72,5 +75,10 @@ def postgres_sentence(where: str, error: psycopg.Error) -> str:
             " lost."
         )
     if isinstance(error, psycopg.OperationalError):
+        _, refused, reason = " ".join(str(error).split()).partition("FATAL: ")
+        if refused:
+            return (
+                f"The server of the index {where} refuses ({reason.strip()}); correct the address."
+            )
         return f"The index {where} cannot be reached; check the address and the network, then try again."
     return f"The index {where} cannot be used ({first})."

@@ -8,48 +8,39 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.embedding import embed_inputs, model_identity
-from octcube_core.errors import ExamReadError
+from octcube_core.errors import InputError
 from octcube_core.models.family import Model
 from octcube_core.ordered_pool import OrderedPool
-from octcube_core.readers import find_exams
 from octcube_core.results import ModelIdentity
 from octcube_core.retrieval import prepared
+from octcube_core.retrieval.fill_plan import (
+    FillPlan,
+    OnProgress,
+    plan_filling,
+    relabel,
+    remove_gone,
+)
 from octcube_core.retrieval.index import EmbeddingIndex
 from octcube_core.retrieval.label_table import LabelTable
-from octcube_core.retrieval.prepared import Key, Prepared, key_of
+from octcube_core.retrieval.prepared import Key, Prepared
 from octcube_core.retrieval.records import IndexedExam, Location
-from octcube_core.retrieval.scoring import score_inputs
+from octcube_core.retrieval.scoring import check_scorer, score_inputs
 from octcube_core.worker_processes import available_cores
 
-OnProgress = Callable[[str, float], None]
+__all__ = ["FillPlan", "FillReport", "fill", "index_folder", "plan_filling"]
 
 BATCH = 8  # exams that are embedded and added together
 LONGEST_S = 5.0  # after which what is there is added, so that a kill loses little
-
-
-@dataclass(frozen=True, eq=False)
-class FillPlan:
-    """What is to be done to an index.
-
-    Attributes
-    ----------
-    sources : the files or folders, absolute
-    todo : exams that are not known by their stamps
-    known : number of exams that are
-    failures : (what, sentence) of what could not be listed
-    """
-
-    sources: tuple[Path, ...]
-    todo: tuple[Key, ...]
-    known: int
-    found: frozenset[Key]
-    failures: tuple[tuple[str, str], ...]
 
 
 @dataclass(eq=False)
@@ -60,12 +51,14 @@ class FillReport:
     ----------
     added : exams that were not in the index
     known : exams that were, at that place or another
+    relabelled : known exams of which the table of labels says something else
     removed : exams that were gone from their place (with ``sync``)
     failures : (name, one sentence) of exams that could not be read or embedded
     """
 
     added: int = 0
     known: int = 0
+    relabelled: int = 0
     removed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -128,38 +121,6 @@ def index_folder(
     )
 
 
-def plan_filling(
-    sources: Iterable[Path], index: EmbeddingIndex, on_progress: OnProgress | None = None
-) -> FillPlan:
-    """List the exams in files and folders, and which of them the index does not know; reads headers at most."""
-    secret = index.needed_secret()
-    stamps = {stamp for _, _, _, stamp in index.places()}
-    todo: list[Key] = []
-    found: set[Key] = set()
-    listed, failures = [], []
-    known = 0
-    for source in sources:
-        top = source.expanduser().resolve()
-        seen = len(found)
-        try:
-            for entry in find_exams(top):
-                key = key_of(entry)
-                if key in found:
-                    continue
-                found.add(key)
-                if secret.stamp(Location(*key)) in stamps:
-                    known += 1
-                else:
-                    todo.append(key)
-                if on_progress is not None and len(found) % 50 == 0:
-                    on_progress(f"Looking for exams: {len(found)}", 0.0)
-        except ExamReadError as error:
-            failures.append((str(source), str(error)))
-        if len(found) > seen:
-            listed.append(top)
-    return FillPlan(tuple(listed), tuple(todo), known, frozenset(found), tuple(failures))
-
-
 def fill(
     plan: FillPlan,
     index: EmbeddingIndex,
@@ -178,7 +139,9 @@ def fill(
         filling = _Filling(index, model, scorer, labels or LabelTable(), report)
         filling.run(plan, patient_folders, workers or available_cores(), on_progress)
     if sync:
-        report.removed = _remove_gone(plan, index)
+        report.removed += remove_gone(plan, index)
+    if labels is not None:
+        report.relabelled = relabel(plan, index, labels)
     return report
 
 
@@ -201,13 +164,21 @@ class _Filling:
         self._report = report
         self._waiting: list[Prepared] = []
         self._last = time.monotonic()
+        self._replaced: set[str] = set()  # contents whose place another exam has taken
+        self._places: dict[
+            str, tuple[Location | None, str | None]
+        ] = {}  # by content: and the stamp
+        self._contents: dict[Location, str] = {}
         index.check_model(self._identity)  # before anything is read
+        if scorer is not None:
+            check_scorer(scorer)
 
     def run(
         self, plan: FillPlan, patient_folders: bool, workers: int, on_progress: OnProgress | None
     ) -> None:
         secret = self._index.needed_secret()
-        contents = {content: where for _, content, where, _ in self._index.places()}
+        for _, content, where, stamp in self._index.places():
+            self._note(content, where, stamp)
         cards: list[ModelCard] = [self._model.card]
         if self._scorer is not None:
             cards.append(self._scorer.card)
@@ -230,10 +201,12 @@ class _Filling:
         for number, result in pool.results(range(total)):
             if isinstance(result, str):
                 self._report.failures.append((_name(plan.todo[number]), result))
-            elif result.identity.content in contents:
-                self._again(result, contents[result.identity.content])
+            elif result.identity.content in self._places:
+                self._again(result)
             else:
-                contents[result.identity.content] = result.location
+                # As it will be when it is added: it takes the place of what lay there.
+                self._places.pop(self._contents.get(result.location, ""), None)
+                self._note(result.identity.content, result.location, secret.stamp(result.location))
                 self._waiting.append(result)
             late = time.monotonic() - self._last > LONGEST_S
             if len(self._waiting) >= BATCH or (late and self._waiting):
@@ -241,21 +214,63 @@ class _Filling:
             if on_progress is not None:
                 on_progress(_words(number + 1, total, self._report), (number + 1) / total)
         self._flush()
+        self._report.removed += self._remove_replaced()
 
-    def _again(self, known: Prepared, before: Location | None) -> None:
-        """An exam that is there already: note where it lies now, unless it is a copy and the first is still there."""
+    def _note(self, content: str, where: Location | None, stamp: str | None) -> None:
+        self._places[content] = where, stamp
+        if where is not None:
+            self._contents[where] = content
+
+    def _again(self, known: Prepared) -> None:
+        """An exam that is there already: note where it lies now, unless it is a copy and the first is unchanged."""
         self._report.known += 1
-        place = known.location
-        if before is None or before == place or _is_gone(before.path):
-            self._index.relocate(known.identity.content, place)
+        content, place = known.identity.content, known.location
+        before, stamp = self._places[content]
+        secret = self._index.needed_secret()
+        if any(exam.identity.content == content for exam in self._waiting):
+            return  # a copy of one that was read just now
+        if before is None or before == place or secret.stamp(before) != stamp:
+            self._index.relocate(content, place)
+            self._displace(place, content)
+            self._note(content, place, secret.stamp(place))
+        else:
+            self._displace(place, content)
+
+    def _displace(self, place: Location, content: str) -> None:
+        """What lay at a place lies there no longer; perhaps it is found elsewhere before the run ends."""
+        other = self._contents.pop(place, content)
+        if other != content and other in self._places:
+            self._replaced.add(other)
+            self._places[other] = None, None
+
+    def _remove_replaced(self) -> int:
+        gone = [
+            number
+            for number, content, _, _ in self._index.places()
+            if content in self._replaced and self._places.get(content) == (None, None)
+        ]
+        return self._index.remove(gone)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
+        try:
+            self._add(waiting)
+        except InputError:
+            # One of them cannot be embedded, which is not for the others to pay for.
+            for exam in waiting:
+                try:
+                    self._add([exam])
+                except InputError as error:
+                    key = exam.location.path, exam.location.part
+                    self._report.failures.append((_name(key), str(error)))
+
+    def _add(self, waiting: Sequence[Prepared]) -> None:
         if waiting:
-            vectors = embed_inputs(self._model, [exam.inputs for exam in waiting])
+            vectors = embed_inputs(self._model, [_tensors(exam.inputs) for exam in waiting])
             scores: Sequence[Mapping[str, float]] = [{} for _ in waiting]
             if self._scorer is not None:
-                scores = score_inputs(self._scorer, [exam.scorer_inputs for exam in waiting])
+                inputs = [_tensors(exam.scorer_inputs) for exam in waiting]
+                scores = score_inputs(self._scorer, inputs)
             secret = self._index.needed_secret()
             records = [
                 IndexedExam(
@@ -276,29 +291,8 @@ class _Filling:
         self._last = time.monotonic()
 
 
-def _remove_gone(plan: FillPlan, index: EmbeddingIndex) -> int:
-    """Remove the exams below the sources that were not listed and are not there."""
-    read = {path for path, part in plan.found if part}  # files whose exams are all known
-    gone = [
-        number
-        for number, _, where, _ in index.places()
-        if where is not None
-        and (where.path, where.part) not in plan.found
-        and any(where.path.is_relative_to(source) for source in plan.sources)
-        and (where.path in read or _is_gone(where.path))
-    ]
-    return index.remove(gone)
-
-
-def _is_gone(path: Path) -> bool:
-    """Whether there is no such file; one that may not be looked at is not gone."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+def _tensors(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
 def _name(key: Key) -> str:

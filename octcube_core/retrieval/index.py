@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.results import ExamEmbedding, ModelIdentity
-from octcube_core.retrieval.database import Row
+from octcube_core.retrieval.database import Row, unit
 from octcube_core.retrieval.opened_index import OpenedIndex
 from octcube_core.retrieval.records import (
     Filters,
@@ -99,6 +99,9 @@ class EmbeddingIndex(OpenedIndex):
     def add_records(self, records: Sequence[IndexedExam], model: ModelIdentity) -> int:
         """Add many in one transaction, all or none of them; return how many were new. Raises as ``add``."""
         self.needed_secret()
+        for record in records:  # before an index is bound to a model by what cannot be added
+            for vector in record.embeddings.values():
+                unit(vector, model.features)
         with self._database.lock:
             self._agree_on(model)
             return self._database.add(records, model.features)
@@ -151,11 +154,7 @@ class EmbeddingIndex(OpenedIndex):
             vector = np.asarray(query, np.float32)
         if self.model is None:
             return []
-        if vector.shape != (self.model.features,) or not np.linalg.norm(vector) > 0:
-            raise InputError(
-                f"A query has {self.model.features} numbers, not all zero; this one has shape {vector.shape}."
-            )
-        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        vector = unit(vector, self.model.features)
         with self._database.lock, self._database.reading():
             found = self._database.nearest(vector, to or by or "OCT", k, filters, of)
             rows = self._database.rows([item for item, _ in found])
@@ -179,7 +178,8 @@ class EmbeddingIndex(OpenedIndex):
             return [], np.empty((0, 0), np.float32)
         with self._database.lock, self._database.reading():
             self._load()
-            return self._database.vectors(modality, most)
+            exams, vectors = self._database.vectors(modality, most)
+        return exams, vectors.reshape(-1, self.model.features)
 
     def counts(self) -> dict[str, int]:
         """Number of exams ("exams") and of embeddings of each modality."""
@@ -213,7 +213,7 @@ class EmbeddingIndex(OpenedIndex):
         ]
 
     def relocate(self, content: str, location: Location) -> None:
-        """Note where an exam lies now."""
+        """Note where an exam lies now; of another one that lay there, the place is unknown from now on."""
         secret = self.needed_secret()
         self._database.relocate(content, secret.seal(location), secret.stamp(location))
 

@@ -23,9 +23,13 @@ class LabelTable:
 
     def of(self, path: Path) -> tuple[str, ...]:
         """Labels of an exam's file, or of the nearest folder around it that the table names; none if there is none."""
+        return self.named(path) or ()
+
+    def named(self, path: Path) -> tuple[str, ...] | None:
+        """The same; None if the table names neither the file nor a folder around it."""
         place = path.resolve()
         named = (each for each in (place, *place.parents) if each in self._labels)
-        return self._labels.get(next(named, place), ())
+        return self._labels.get(next(named, place))
 
     @classmethod
     def read(cls, file: Path) -> LabelTable:
@@ -53,12 +57,16 @@ class LabelTable:
                 f"{file.name} needs a column {PATH!r}, and a column {LABELS!r} or one of 0 and 1 for each label."
             )
         folder = file.absolute().parent
-        return cls(
-            {
-                (folder / row[PATH]).resolve(): _labels_of(row, number, file)
-                for number, row in enumerate(rows, start=2)
-            }
-        )
+        labels: dict[Path, tuple[str, ...]] = {}
+        for number, row in enumerate(rows, start=2):
+            place = (row[PATH] or "").strip()
+            if not place or "\0" in place:
+                raise InputError(
+                    f"Line {number} of {file.name} names no file or folder of an exam."
+                )
+            path = (folder / place).resolve()
+            labels[path] = labels.get(path, ()) + _labels_of(row, number, file)
+        return cls(labels)
 
 
 def _labels_of(row: Mapping[str, str], number: int, file: Path) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ class Matrix:
         exam: int | None,
         labelled: NDArray[np.int64] | None,
     ) -> list[tuple[int, float]]:
-        """(item, cosine) of the k most similar items, the most similar first; equal ones as they came.
+        """(item, cosine) of the k most similar items, the most similar first; equal ones by their numbers.
 
         Parameters
         ----------
@@ -131,9 +131,9 @@ class Matrix:
                 similarity, rows = self._vectors[: self._count] @ vector, None
                 similarity[~passing] = -np.inf
             k = min(k, count)
-        found = _largest(similarity, k)
-        places = found if rows is None else rows[found]
         items = self._columns["item"]
+        found = _largest(similarity, k, items if rows is None else items[rows])
+        places = found if rows is None else rows[found]
         return [(int(items[p]), float(similarity[f])) for p, f in zip(places, found, strict=True)]
 
     def sample(self, most: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -177,10 +177,9 @@ class Matrix:
         same = self._equal("patient", patient)
         if filters.leave_out == "eye":
             # Of an unknown side it may be the same eye.
-            side = self._codes.laterality.known(of.laterality)
-            sides = self._column("laterality")
-            if side is not None:
-                same &= (sides == side) | (sides == UNKNOWN)
+            if of.laterality is not None:
+                side = self._codes.laterality.known(of.laterality)
+                same &= self._equal("laterality", side) | self._equal("laterality", UNKNOWN)
         elif filters.leave_out == "visit" and of.visit_day is not None:
             days = self._column("visit_day")
             same &= (days == of.visit_day) | (days == NO_DAY)
@@ -213,14 +212,14 @@ class Matrix:
         self._count, self._dead = len(kept), 0
 
 
-def _largest(values: NDArray[np.float32], k: int) -> Sequence[int]:
-    """Places of the k largest values, the largest first, equal ones by their places."""
+def _largest(values: NDArray[np.float32], k: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the k largest values, the largest first, equal ones by their numbers."""
     if k <= 0:
-        return ()
+        return np.empty(0, np.int64)
     if k < len(values):
         least = np.partition(values, len(values) - k)[len(values) - k]
         places = np.flatnonzero(values >= least)
     else:
         places = np.arange(len(values))
-    ordered: list[int] = places[np.argsort(-values[places], kind="stable")][:k].tolist()
+    ordered: NDArray[np.int64] = places[np.lexsort((numbers[places], -values[places]))][:k]
     return ordered

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 from octcube_core.errors import EmbeddingIndexError, InputError
 from octcube_core.retrieval.database import VERSION, Database
 from octcube_core.retrieval.faults import newer, postgres_sentence
+from octcube_core.retrieval.postgres_address import NO_ADDRESS, split_address, without_password
 from octcube_core.retrieval.records import Filters, Identity, IndexedExam
 
 if TYPE_CHECKING:
     import psycopg
 
-SCHEMES = ("postgresql://", "postgres://")
-DEFAULT_SCHEMA = "octcube"
 PATIENCE_S = 30
 # Candidates kept while the graph is walked: the more, the nearer to exact. Of 40, the default, too few are found.
 EF_SEARCH = 200
+_MARGIN = 8  # more neighbours than asked for, since the server sees the query in half precision
 _LOCK = 207537  # of whoever makes tables or graphs
 _GRAPH_LIMIT = 4000  # features of a half vector in an HNSW graph
 
@@ -48,11 +47,6 @@ CREATE TABLE changes (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ex
 """
 
 
-def is_postgres(address: str) -> bool:
-    """Whether an index is named by the URL of a PostgreSQL server."""
-    return address.startswith(SCHEMES)
-
-
 class PostgresDatabase(Database):
     """The tables of one schema, ``?schema=NAME`` in the URL, so that a server may hold an index for each model.
 
@@ -72,8 +66,8 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, *, create: bool = True, ef_search: int = EF_SEARCH) -> None:
         super().__init__()
-        address, self._schema = _split(url)
-        self.where = _without_password(url)
+        address, self._schema = split_address(url)
+        self.where = without_password(url, self._schema)
         self._ef_search = ef_search
         self._graphs: set[str] = set()
         with self.reading():
@@ -131,15 +125,25 @@ class PostgresDatabase(Database):
         conditions, values = _conditions(filters, of)
         # The graph's condition as a literal: with a parameter it would not be known for that of the graph.
         statement = sql.SQL(
-            "SELECT i.id, 1 - (i.embedding <=> %s) FROM items i JOIN exams e ON e.id = i.exam"
+            "SELECT i.id, i.embedding FROM items i JOIN exams e ON e.id = i.exam"
             " WHERE i.modality = {modality} {others} ORDER BY i.embedding <=> %s LIMIT %s"
         ).format(modality=sql.Literal(modality), others=sql.SQL(conditions))
+        wanted = (*values, encoded, k + _MARGIN)
         with self._connection.transaction():
             ef_search = max(self._ef_search, 2 * k)
             self.execute(f"SET LOCAL hnsw.ef_search = {min(ef_search, 1000)}")
             self.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-            found = self._connection.execute(statement, (encoded, *values, encoded, k)).fetchall()
-        return [(item, float(similarity)) for item, similarity in found]
+            found = self._connection.execute(statement, wanted).fetchall()
+            if len(found) < k:
+                # The walk ends after so many items (hnsw.max_scan_tuples), though more might pass the filters.
+                self.execute("SET LOCAL enable_indexscan = off")
+                found = self._connection.execute(statement, wanted).fetchall()
+        if not found:
+            return []
+        # The server compares with the query in half precision.
+        similarities = _lengths_one([embedding for _, embedding in found]) @ vector
+        pairs = zip((item for item, _ in found), similarities.tolist(), strict=True)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def vectors(self, modality: str, most: int | None) -> tuple[list[int], NDArray[np.float32]]:
         (count,) = self.execute(
@@ -153,8 +157,7 @@ class PostgresDatabase(Database):
         ).fetchall()
         if not found:
             return [], np.empty((0, 0), np.float32)
-        vectors = np.stack([embedding.to_numpy() for _, embedding in found]).astype(np.float32)
-        return [exam for exam, _ in found], vectors
+        return [exam for exam, _ in found], _lengths_one([embedding for _, embedding in found])
 
     def check(self) -> None:
         """Read everything once: PostgreSQL refuses pages whose checksum is wrong, where the server has them on."""
@@ -166,14 +169,19 @@ class PostgresDatabase(Database):
         """Make the graph of a modality, unless there is one; after the first items, which is quicker than before."""
         from psycopg import sql
 
-        name = sql.Identifier(f"items_{modality.lower()}_hnsw")
-        with self.reading(), self._connection.transaction():
+        name = f"items_{modality.lower()}_hnsw"
+        there = "SELECT 1 FROM pg_indexes WHERE schemaname = ? AND indexname = ?"
+        with self.lock, self.reading(), self._connection.transaction():
+            # Asked first, as CREATE INDEX waits for writers and is for the owner of the tables, even to do nothing.
+            if self.execute(there, (self._schema, name)).fetchone() is not None:
+                self._graphs.add(modality)
+                return
             self._connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
             self._connection.execute(
                 sql.SQL(
                     "CREATE INDEX IF NOT EXISTS {} ON items USING hnsw (embedding halfvec_cosine_ops)"
                     " WHERE modality = {}"
-                ).format(name, sql.Literal(modality))
+                ).format(sql.Identifier(name), sql.Literal(modality))
             )
         self._graphs.add(modality)
 
@@ -218,8 +226,12 @@ class PostgresDatabase(Database):
     def _use_schema(self, schema: Any) -> None:
         from psycopg import sql
 
-        # pgvector itself lies in public, or wherever the search path found it.
-        self._connection.execute(sql.SQL("SET search_path TO {}, public").format(schema))
+        found = self._connection.execute(
+            "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+            " WHERE e.extname = 'vector'"
+        ).fetchone()
+        pgvector = sql.Identifier("public" if found is None else found[0])
+        self._connection.execute(sql.SQL("SET search_path TO {}, {}").format(schema, pgvector))
 
 
 def _conditions(filters: Filters, of: Identity | None) -> tuple[str, list[Any]]:
@@ -264,22 +276,20 @@ def _connected(address: str) -> psycopg.Connection[Any]:
         raise InputError(
             "An index in PostgreSQL needs psycopg and pgvector; install napari-octcube[server]."
         ) from None
-    connection = psycopg.connect(address, autocommit=True, connect_timeout=PATIENCE_S)
+    try:
+        connection = psycopg.connect(address, autocommit=True, connect_timeout=PATIENCE_S)
+    except (psycopg.ProgrammingError, UnicodeError):
+        # What libpq says of it may repeat the password.
+        raise EmbeddingIndexError(NO_ADDRESS) from None
     with suppress(psycopg.Error):
         connection.execute(f"SET lock_timeout = '{PATIENCE_S}s'")
     return connection
 
 
-def _split(url: str) -> tuple[str, str]:
-    """The address for libpq, and the schema."""
-    parts = urlsplit(url)
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    schema = next((value for name, value in options if name == "schema"), "") or DEFAULT_SCHEMA
-    rest = urlencode([(name, value) for name, value in options if name != "schema"])
-    return urlunsplit(parts._replace(query=rest)), schema
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+def _lengths_one(embeddings: Sequence[Any]) -> NDArray[np.float32]:
+    """Half vectors as float32; half precision moved their lengths away from 1."""
+    vectors: NDArray[np.float32] = np.stack([each.to_numpy() for each in embeddings]).astype(
+        np.float32
+    )
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors

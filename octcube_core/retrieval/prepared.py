@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.embedding import embedding_inputs
-from octcube_core.errors import ExamReadError, OCTCubeError
+from octcube_core.errors import ExamReadError, InputError, OCTCubeError
 from octcube_core.exam import Exam
 from octcube_core.readers import ExamEntry, find_exams
 from octcube_core.retrieval.records import Identity, Location
@@ -27,12 +29,13 @@ class Prepared:
     Attributes
     ----------
     inputs, scorer_inputs : by modality, as ``embedding_inputs``
+        Arrays: tensors would go from process to process through shared memory, of which a container may have little.
     """
 
     location: Location
     identity: Identity
-    inputs: Mapping[str, torch.Tensor]
-    scorer_inputs: Mapping[str, torch.Tensor]
+    inputs: Mapping[str, NDArray[np.float32]]
+    scorer_inputs: Mapping[str, NDArray[np.float32]]
     thumbnails: Mapping[str, bytes]
     device: str | None
 
@@ -66,12 +69,11 @@ class _Reader:
             return "It was there when the folder was looked through, and is no longer."
         try:
             exam = self._with_patient(entry.read(), key[0])
-            inputs = [embedding_inputs(exam, card) for card in self._cards]
             return Prepared(
                 Location(*key),
                 self._secret.identity(exam),
-                inputs[0],
-                inputs[1] if len(inputs) > 1 else {},
+                _arrays(embedding_inputs(exam, self._cards[0])),
+                self._scorer_inputs(exam),
                 thumbnails(exam),
                 exam.device,
             )
@@ -79,6 +81,12 @@ class _Reader:
             return str(error)
         except Exception as error:  # a bad exam never stops the others
             return f"It cannot be indexed ({type(error).__name__}); export or copy it again."
+
+    def _scorer_inputs(self, exam: Exam) -> dict[str, NDArray[np.float32]]:
+        try:
+            return _arrays(embedding_inputs(exam, self._cards[1])) if self._cards[1:] else {}
+        except InputError:
+            return {}  # it can be found without scores
 
     def _with_patient(self, exam: Exam, path: Path) -> Exam:
         if exam.patient.id or exam.patient.name:
@@ -112,6 +120,10 @@ def prepare(number: int) -> Prepared | str:
     """The exam of a number, or one sentence on why there is none."""
     assert _reader is not None
     return _reader.prepare(number)
+
+
+def _arrays(inputs: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+    return {name: value.numpy() for name, value in inputs.items()}
 
 
 def _listed(sources: Sequence[Path], wanted: set[Key]) -> dict[Key, ExamEntry]:

@@ -13,21 +13,26 @@ from octcube_core.models.heads import label_probabilities
 from octcube_core.models.octcube import OCTCubeClassifier
 
 
+def check_scorer(model: Model) -> None:
+    """Raise InputError if a model scores nothing."""
+    if not model.card.labels or not isinstance(model, OCTCubeClassifier):
+        raise InputError(f"{model.card.name} scores no diseases; name a classifier.")
+
+
 def score_inputs(
     model: Model, exams: Sequence[Mapping[str, torch.Tensor]]
 ) -> list[dict[str, float]]:
     """Probability of each label of a classifier, by abbreviation, for each exam's ``embedding_inputs``.
 
-    Raises
-    ------
-    InputError
-        If the model scores nothing.
+    None of an exam without inputs: it has not what the classifier looks at. Raises as ``check_scorer``.
     """
+    check_scorer(model)
     labels = model.card.labels
-    if not labels or not isinstance(model, OCTCubeClassifier):
-        raise InputError(f"{model.card.name} scores no diseases; name a classifier.")
-    found = []
+    found: list[dict[str, float]] = []
     for inputs in exams:
+        if not inputs:
+            found.append({})
+            continue
         (value,) = inputs.values()
 
         def run(value: torch.Tensor = value) -> torch.Tensor:

