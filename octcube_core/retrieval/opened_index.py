@@ -96,13 +96,12 @@ class OpenedIndex:
         """Read what is known of the index, stating it first if it is new; then the embeddings."""
         about = self._database.about() if self._has_tables() else {}
         if "id" not in about and not self._database.read_only:
-            secret, number = Secret.new(), uuid.uuid4().hex
-            secret.keep(number)  # first: an index whose salt is lost is of little use
             with self._database.transaction():
-                self._database.state({"id": number, "verifier": secret.verifier})
+                if "id" not in self._database.about():  # else another process was first
+                    secret, number = Secret.new(), uuid.uuid4().hex
+                    secret.keep(number)  # first: an index whose salt is lost is of little use
+                    self._database.state({"id": number, "verifier": secret.verifier})
                 about = self._database.about()
-            if about["id"] != number:  # another process was first
-                salt_file(number).unlink()
         if not {"id", "verifier"} <= about.keys():
             raise EmbeddingIndexError(f"{self.where} holds no index of embeddings.")
         self._about = about
