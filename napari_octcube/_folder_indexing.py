@@ -24,14 +24,15 @@ class FolderIndexing:
     def start(self, folder: Path) -> None:
         """Index a folder, unless another is being indexed."""
         state = self._similar.state
-        if state.archive is None or self._command is not None:
+        model = self._similar.known_model()
+        if state.archive is None or model is None or self._command is not None:
             return
         state.error = state.note = ""
         state.indexing, state.fraction = f"Indexing {folder.name}", 0.0
         self._report = {}
         arguments = (
             *(*COMMAND, str(folder), "--json"),
-            *("--db", state.archive.address, "--model", self._similar.model),
+            *("--db", state.archive.address, "--model", model),
         )
         self._command = BackgroundCommand(arguments, self._dispatch, self._on_line, self._on_end)
         self._command.start()

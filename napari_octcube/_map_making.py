@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_octcube._background_command import BackgroundCommand
 from napari_octcube._inference import Dispatch
@@ -75,8 +77,9 @@ class MapMaking:
                 archive_map = read_map(file)
             except (OSError, ValueError) as error:
                 raise OCTCubeError("The map could not be read; please try again.") from error
-            labels = index.labels_of(archive_map.exams.tolist())
-            return ShownMap(archive_map, modality, method, labels)
+            exams = archive_map.exams.tolist()
+            labels = index.labels_of(exams)
+            return ShownMap(archive_map, modality, method, labels, *_classes(exams, labels))
 
         self._similar.archive.run(read, self._on_map, self._similar.fail)
 
@@ -98,3 +101,13 @@ class MapMaking:
                 here = shown.archive_map.place(np.asarray(vector, np.float32), near)
         if here is not None or shown.here is not None:
             state.map = replace(shown, here=here)
+
+
+def _classes(
+    exams: list[int], labels: dict[int, tuple[str, ...]]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """First labels by their frequency, and the place of each exam's among them; -1 without one."""
+    first = [labels[exam][0] if exam in labels else None for exam in exams]
+    ranked = [name for name, _ in Counter(filter(None, first)).most_common()]
+    numbers = {name: number for number, name in enumerate(ranked)}
+    return tuple(ranked), np.array([numbers.get(name or "", -1) for name in first], np.int64)

@@ -120,30 +120,41 @@ class SimilarEyes:
         self, neighbour: Neighbour, on_explained: Callable[[Exam, Exam, Explained], None]
     ) -> None:
         """Ask what makes the eye in view and a neighbour alike."""
-        exam, found = self._session.exam, self.state.found
-        if exam is None or found is None:
+        exam, found, model = self._session.exam, self.state.found, self.known_model()
+        if exam is None or found is None or model is None:
             return
 
         def ask(other: Exam) -> None:
             self.state.busy = EXPLAINING
             pair = for_the_model(exam), found.by, for_the_model(other), neighbour.modality
             self._client.ask(
-                lambda job: Explain(job, *pair, self.model),
+                lambda job: Explain(job, *pair, model),
                 lambda reply: self._on_explained(reply, exam, other, on_explained),
             )
 
         self.read(neighbour, ask)
 
     @property
-    def model(self) -> str:
-        """The model that made the archive, or that shall make it: a name, or the file in the viewer's model list."""
+    def model(self) -> str | None:
+        """The model that made the archive, or that shall make it: a name or a file; None if the file is unknown."""
         facts = self.state.archive
         if facts is None or facts.model is None:
             return self.state.new_model
         source, chosen = facts.model.source, self._session.model
-        if source in NAMES or "://" in source or Path(chosen).name != source:
+        if source in NAMES or "://" in source:
             return source
-        return chosen  # a local file, of which the archive knows the name alone
+        # Of a local file the archive knows the name alone.
+        return chosen if Path(chosen).name == source else None
+
+    def known_model(self) -> str | None:
+        """The same, with a word to the user if the file is unknown."""
+        model, facts = self.model, self.state.archive
+        if model is None and facts is not None and facts.model is not None:
+            self._fail(
+                f"This archive was made by {facts.model.title}, the file {facts.model.source}; choose that file as the"
+                " model in the tab Analysis."
+            )
+        return model
 
     def query_vector(self) -> NDArray[np.float32] | None:
         """The embedding of what is the query, None while there is none."""
@@ -157,8 +168,10 @@ class SimilarEyes:
 
     def _with_embedding(self, then: Callable[[ExamEmbedding], None]) -> None:
         """Do something with the embedding of the exam in view by the archive's model."""
-        exam, model = self._session.exam, self.model
+        exam, model = self._session.exam, self.known_model()
         assert exam is not None
+        if model is None:
+            return
         if self._embedding is not None and self._embedding[:2] == (exam, model):
             then(self._embedding[2])
             return

@@ -43,6 +43,10 @@ class ShownMap:
     Attributes
     ----------
     labels : by the number of the exam
+    names : tuple of str
+        First labels that occur, the most frequent first.
+    classes : int array, shape (n,)
+        The place of each eye's first label in ``names``, -1 without one.
     here : place of the eye in view, None if it has none
     """
 
@@ -50,6 +54,8 @@ class ShownMap:
     modality: str
     method: str
     labels: dict[int, tuple[str, ...]]
+    names: tuple[str, ...]
+    classes: NDArray[np.int64]
     here: NDArray[np.float32] | None = None
 
 

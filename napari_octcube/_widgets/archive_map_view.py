@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QHelpEvent, QImage, QPainter, QPaintEvent, QPen, 
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_octcube._similar_state import ShownMap, SimilarState
+from octcube_core.retrieval.archive_map import ArchiveMap
 
 MARGIN, NEAR_PX = 14, 8
 BACKGROUND, UNLABELLED = (24, 24, 27), (150, 150, 155)
@@ -29,6 +30,7 @@ class ArchiveMapView(QWidget):
         super().__init__(parent)
         self._state = state
         self._image: QImage | None = None
+        self._drawn: ArchiveMap | None = None
         self._places: NDArray[np.float32] = np.empty((0, 2), np.float32)
         self.legend: dict[str, tuple[int, int, int]] = {}
         self.setMinimumHeight(180)
@@ -77,7 +79,11 @@ class ArchiveMapView(QWidget):
         return ", ".join(labels) or "no label"
 
     def _on_map(self) -> None:
-        self._draw()
+        shown = self._state.map
+        drawn = None if shown is None else shown.archive_map
+        if drawn is not self._drawn:  # else only the eye in view has another place
+            self._drawn = drawn
+            self._draw()
         self.update()
 
     def _draw(self) -> None:
@@ -119,11 +125,10 @@ class ArchiveMapView(QWidget):
         """Rings around the neighbours, a thicker one around the selected, a cross for the eye in view."""
         state = self._state
         assert state.map is not None
-        rows = {int(exam): row for row, exam in enumerate(state.map.archive_map.exams)}
+        exams = state.map.archive_map.exams
         if state.found is not None:
             for neighbour in state.found.neighbours:
-                row = rows.get(neighbour.exam)
-                if row is not None:
+                for row in np.flatnonzero(exams == neighbour.exam):
                     painter.setPen(QPen(QColor("white"), 3 if neighbour is state.selected else 1))
                     painter.drawEllipse(QPointF(*map(float, self._places[row])), 5, 5)
         if state.map.here is not None:
@@ -138,13 +143,9 @@ def _colours(
     shown: ShownMap,
 ) -> tuple[dict[str, tuple[int, int, int]], NDArray[np.uint8]]:
     """The colour of each frequent label, and of each point."""
-    first = [shown.labels.get(int(exam), ("",))[0] for exam in shown.archive_map.exams]
-    names, counts = np.unique([name for name in first if name], return_counts=True)
-    frequent = [str(names[n]) for n in np.argsort(-counts, kind="stable")]
-    legend = dict(zip(frequent, COLOURS, strict=False))
-    others = frequent[len(COLOURS) :]
-    table = {**legend, **dict.fromkeys(others, UNLABELLED), "": UNLABELLED}
-    colours = np.array([table[name] for name in first], np.uint8).reshape(-1, 3)
-    if others:
+    legend = dict(zip(shown.names, COLOURS, strict=False))
+    if len(shown.names) > len(COLOURS):
         legend[OTHER] = UNLABELLED
-    return legend, colours
+    table = np.array([*COLOURS, UNLABELLED], np.uint8)
+    classes = np.where(shown.classes < 0, len(COLOURS), shown.classes)
+    return legend, table[np.minimum(classes, len(COLOURS))]

@@ -53,6 +53,12 @@ class Owner:
             self._calls.get()()
 
 
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path, monkeypatch):
+    """Salts and what the viewer remembers, away from those of whoever runs the tests."""
+    monkeypatch.setenv("OCTCUBE_CONFIG", str(tmp_path / "configuration"))
+
+
 @pytest.fixture
 def owner():
     return Owner()
@@ -89,6 +95,20 @@ def open_dock(make_napari_viewer, fake_worker, qtbot):
     yield opener
     for dock in docks:
         dock.client.close()
+
+
+@pytest.fixture
+def archive_tab(open_dock, qtbot, tmp_path):
+    """(viewer, dock, state) with the tab of similar eyes in front and a small archive open."""
+    from archives import make_archive
+
+    viewer, dock = open_dock(show=True)
+    viewer.window.resize(1366, 768)
+    dock.setCurrentWidget(dock.similar_tab)
+    dock.similar.open_archive(make_archive(tmp_path))
+    state = dock.similar.state
+    qtbot.waitUntil(lambda: state.archive is not None, timeout=20_000)
+    return viewer, dock, state
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from fakes import make_analysis
+from fakes import make_analysis, make_embedding, make_similarity
 
 from octcube_core.errors import CheckpointError
 from octcube_core.worker import main
@@ -37,6 +37,15 @@ class FakeEngine:
         exam.volume.voxels[0, 0, 0] = 1  # as torch does, the engine expects arrays it may write to
         assert exam.patient.name is None
         return make_analysis(exam)
+
+    def embed(self, exam, model, name):
+        if model == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert exam.patient.name is None
+        return make_embedding(exam, name)
+
+    def explain(self, query, by, neighbour, to, model):
+        return make_similarity(query, 0.5), make_similarity(neighbour, 0.5)
 
 
 if __name__ == "__main__":

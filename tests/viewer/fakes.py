@@ -1,5 +1,6 @@
 """An exam with one bright voxel, and analyses of it that need no model and no torch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,13 @@ import numpy as np
 from octcube_core.checkpoints.card import Architecture, Label, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume
 from octcube_core.readers import ExamEntry
-from octcube_core.results import Analysis, DiseaseScore
+from octcube_core.results import (
+    Analysis,
+    DiseaseScore,
+    ExamEmbedding,
+    Measurement,
+    ModelIdentity,
+)
 from octcube_core.token_grid import TokenGrid
 
 LABELS = (
@@ -69,4 +76,28 @@ def make_analysis(exam, probabilities=PROBABILITIES, input_shape=INPUT_SHAPE):
         method="Grad-CAM++",
         device="Fake GPU",
         precision="fp32",
+    )
+
+
+def make_embedding(exam, model="demo-coep", features=8):
+    """The mean of the volume decides where the embedding points: the nearer the brightness, the more alike."""
+    angle = exam.volume.voxels.mean() / 100
+    vectors = {
+        modality: np.array(
+            [np.cos(angle), np.sin(angle), *[0.01 * number] * (features - 2)], np.float32
+        )
+        for number, modality in enumerate(exam.modalities)
+    }
+    return ExamEmbedding(vectors, ModelIdentity(f"fake {model}", model, features, model))
+
+
+def make_similarity(exam, value):
+    """What explains a similarity: the saliency of the first disease."""
+    analysis = make_analysis(exam)
+    return replace(
+        analysis,
+        scores=(),
+        saliency=analysis.saliency[:1],
+        saliency_peak=analysis.saliency_peak[:1],
+        measurements=(Measurement("Similarity", "similarity", value),),
     )
