@@ -6,22 +6,31 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_octcube._session import Session
 from napari_octcube._similar_state import SimilarState
 
 FIND_KEY = "F6"
 MOST = 200
-EYES = (("Both eyes", None), ("OD", "OD"), ("OS", "OS"))
+LEAST_WIDTH = 96
+EYES = (("both", None), ("OD", "OD"), ("OS", "OS"))
 LEAVE_OUT = (
-    ("this patient", "patient"),
-    ("this visit", "visit"),
-    ("this eye", "eye"),
-    ("this exam", "exam"),
+    ("patient", "patient"),
+    ("visit", "visit"),
+    ("eye", "eye"),
+    ("exam", "exam"),
     ("nothing", None),
 )
-QUERIES = {"OCT": "this volume", "IR": "its IR", "FAF": "its FAF"}
+QUERIES = {"OCT": "volume", "IR": "its IR", "FAF": "its FAF"}
 
 
 class SimilarQuestion(QWidget):
@@ -54,9 +63,13 @@ class SimilarQuestion(QWidget):
         self.eye_box = self._box("laterality", "Only this side")
         self.device_box = self._box("device", "Only exams of this device")
         self.label_box = self._box("label", "Only eyes with this label")
-        self.leave_out_box = self._box("leave_out", "What of the same person is not shown")
+        self.leave_out_box = self._box(
+            "leave_out",
+            "What of the same person is not shown: all exams, those of this visit or eye, this exam",
+        )
         self.count_box = QSpinBox()
         self.count_box.setRange(1, MOST)
+        _give_way(self.count_box)
         self.count_box.setToolTip("How many eyes")
         self.count_box.setKeyboardTracking(False)
         self.count_box.valueChanged.connect(self._on_count)
@@ -87,7 +100,8 @@ class SimilarQuestion(QWidget):
         box = QComboBox()
         box.setToolTip(tip)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setMinimumContentsLength(7)
+        box.setMinimumContentsLength(4)
+        _give_way(box)
         box.activated.connect(lambda index: self._on_ask(**{name: box.itemData(index)}))
         return box
 
@@ -105,12 +119,18 @@ class SimilarQuestion(QWidget):
         _fill(self.eye_box, EYES, filters.laterality)
         devices = () if facts is None else facts.devices
         labels = () if facts is None else facts.labels
-        _fill(self.device_box, [("All devices", None), *((d, d) for d in devices)], filters.device)
-        _fill(self.label_box, [("All labels", None), *((x, x) for x in labels)], filters.label)
+        _fill(self.device_box, [("all", None), *((d, d) for d in devices)], filters.device)
+        _fill(self.label_box, [("all", None), *((x, x) for x in labels)], filters.label)
         _fill(self.leave_out_box, LEAVE_OUT, filters.leave_out)
         self.count_box.setValue(state.count)
         filled = facts is not None and facts.counts["exams"] > 0
         self.find_button.setEnabled(filled and exam is not None and not state.busy)
+
+
+def _give_way(box: QWidget) -> None:
+    """As wide as there is room: else the dock would take it from the picture."""
+    box.setMinimumWidth(LEAST_WIDTH)
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
 
 def _fill(box: QComboBox, items: Sequence[tuple[str, Any]], chosen: Any) -> None:

@@ -57,7 +57,7 @@ def test_filters_narrow_what_is_shown(archive_tab, qtbot):
     box.activated.emit(box.currentIndex())
     qtbot.waitUntil(lambda: len(state.found.neighbours) == 1)
     device = tab_.question.device_box
-    assert device.itemText(0) == "All devices"
+    assert device.itemText(0) == "all"
     assert device.count() == 2
 
 
@@ -66,7 +66,7 @@ def test_the_query_may_be_the_fundus_image(archive_tab, qtbot):
     _, dock, state = archive_tab
     tab_ = find_similar(qtbot, dock)
     box = tab_.question.by_box
-    assert [box.itemText(n) for n in range(box.count())] == ["this volume", "its IR"]
+    assert [box.itemText(n) for n in range(box.count())] == ["volume", "its IR"]
     box.setCurrentIndex(box.findData("IR"))
     box.activated.emit(box.currentIndex())
     qtbot.waitUntil(lambda: state.found.by == "IR")
