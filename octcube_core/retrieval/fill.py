@@ -217,6 +217,9 @@ class _Filling:
         self._report.removed += self._remove_replaced()
 
     def _note(self, content: str, where: Location | None, stamp: str | None) -> None:
+        before, _ = self._places.get(content, (None, None))
+        if before is not None and self._contents.get(before) == content:
+            del self._contents[before]
         self._places[content] = where, stamp
         if where is not None:
             self._contents[where] = content

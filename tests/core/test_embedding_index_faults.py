@@ -239,7 +239,7 @@ def test_without_the_salt_an_index_is_searched_but_not_written(
         assert index.search(QUERY, k=1)[0].location == Location(tmp_path / "exam")
 
 
-def test_another_indexs_salt_under_its_name_is_refused(index_file, tmp_path):
+def test_the_salt_of_another_index_under_its_name_is_refused(index_file, tmp_path):
     with EmbeddingIndex(index_file) as index, EmbeddingIndex(tmp_path / "other") as other:
         index.salt_file.write_text(other.salt_file.read_text())
         file = index.salt_file
