@@ -21,8 +21,8 @@ from napari_octcube._widgets.run_bar import CHUNK_STYLE
 
 SUFFIX = ".octindex"
 FILE_TYPES = f"Archives of similar eyes (*{SUFFIX});;All files (*)"
-# Whose embeddings are made to be compared, and those of the plain encoder.
-MODELS = ("demo-coep", "demo", "octcube-ir", "octcube-ef", "octcube")
+# Aligned ones first, which compare OCT with IR and FAF.
+MODELS = ("demo-coep", "demo", "octcube-ir", "octcube-multitask", "octcube")
 NOTHING_OPEN = "No archive is open. Open one, or make a new one and index a folder of exams."
 
 
@@ -65,8 +65,9 @@ class ArchiveBar(QWidget):
         self.model_label = QLabel("Model")
         self.model_box = QComboBox()
         self.model_box.setToolTip("The model that embeds the exams of a new archive, for good")
-        self.model_box.addItems(MODELS)
-        self.model_box.textActivated.connect(self._on_model)
+        for name in MODELS:
+            self.model_box.addItem(name, name)
+        self.model_box.activated.connect(self._on_model)
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
         self.progress_bar.setTextVisible(False)
@@ -86,7 +87,8 @@ class ArchiveBar(QWidget):
         grid.addWidget(self.progress_bar, 4, 0)
         grid.addWidget(self.stop_button, 4, 1)
         grid.addWidget(self.stage_label, 5, 0, 1, 2)
-        session.events.exam.connect(self._refresh)
+        for event in ("exam", "model"):
+            session.events[event].connect(self._refresh)
         for event in ("archive", "busy", "indexing", "fraction", "new_model"):
             state.events[event].connect(self._refresh)
         self._refresh()
@@ -106,7 +108,10 @@ class ArchiveBar(QWidget):
         empty = facts is not None and facts.model is None
         for widget in (self.model_label, self.model_box):
             widget.setVisible(empty)
-        self.model_box.setCurrentText(self._state.new_model)
+        chosen = self._session.model  # in the tab Analysis; it may be a local file
+        if self.model_box.findData(chosen) < 0:
+            self.model_box.addItem(Path(chosen).name, chosen)
+        self.model_box.setCurrentIndex(self.model_box.findData(self._state.new_model))
         self.model_box.setEnabled(not indexing)
         self.add_button.setEnabled(
             writable and self._session.exam is not None and not self._state.busy
@@ -119,8 +124,8 @@ class ArchiveBar(QWidget):
         self.progress_bar.setValue(round(self._state.fraction * 1000))
         self.stage_label.setText(self._state.indexing)
 
-    def _on_model(self, name: str) -> None:
-        self._state.new_model = name
+    def _on_model(self, index: int) -> None:
+        self._state.new_model = self.model_box.itemData(index)
 
     def _ask_open(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open an archive", "", FILE_TYPES)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -188,7 +189,8 @@ class _Filling:
             prepared.start,
             (
                 plan.sources,
-                plan.todo,
+                # By value, with the closures that read each; found again in each process they would cost as much again.
+                cloudpickle.dumps(list(plan.todo.items())),
                 [card.to_json() for card in cards],
                 secret.salt,
                 patient_folders,
@@ -197,10 +199,10 @@ class _Filling:
                 "It ended the process that read it; the file is damaged, or memory ran out."
             ),
         )
-        total = len(plan.todo)
+        total, keys = len(plan.todo), list(plan.todo)
         for number, result in pool.results(range(total)):
             if isinstance(result, str):
-                self._report.failures.append((_name(plan.todo[number]), result))
+                self._report.failures.append((_name(keys[number]), result))
             elif result.identity.content in self._places:
                 self._again(result)
             else:

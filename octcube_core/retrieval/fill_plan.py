@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from octcube_core.errors import ExamReadError
-from octcube_core.readers import find_exams
+from octcube_core.readers import ExamEntry, find_exams
 from octcube_core.retrieval.index import EmbeddingIndex
 from octcube_core.retrieval.label_table import LabelTable
 from octcube_core.retrieval.prepared import Key, key_of
@@ -23,13 +23,13 @@ class FillPlan:
     Attributes
     ----------
     sources : the files or folders, absolute
-    todo : exams that are not known by their stamps
+    todo : exams that are not known by their stamps, with what reads each
     known : number of exams that are
     failures : (what, sentence) of what could not be listed
     """
 
     sources: tuple[Path, ...]
-    todo: tuple[Key, ...]
+    todo: Mapping[Key, ExamEntry]
     known: int
     found: frozenset[Key]
     failures: tuple[tuple[str, str], ...]
@@ -41,7 +41,7 @@ def plan_filling(
     """List the exams in files and folders, and which of them the index does not know; reads headers at most."""
     secret = index.needed_secret()
     stamps = {stamp for _, _, _, stamp in index.places() if stamp is not None}
-    todo: list[Key] = []
+    todo: dict[Key, ExamEntry] = {}
     found: set[Key] = set()
     listed, failures = [], []
     known = 0
@@ -57,14 +57,14 @@ def plan_filling(
                 if secret.stamp(Location(*key)) in stamps:
                     known += 1
                 else:
-                    todo.append(key)
+                    todo[key] = entry
                 if on_progress is not None and len(found) % 50 == 0:
                     on_progress(f"Looking for exams: {len(found)}", 0.0)
         except ExamReadError as error:
             failures.append((str(source), str(error)))
         if len(found) > seen:
             listed.append(top)
-    return FillPlan(tuple(listed), tuple(todo), known, frozenset(found), tuple(failures))
+    return FillPlan(tuple(listed), todo, known, frozenset(found), tuple(failures))
 
 
 def remove_gone(plan: FillPlan, index: EmbeddingIndex) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.embedding import embedding_inputs
-from octcube_core.errors import ExamReadError, InputError, OCTCubeError
+from octcube_core.errors import InputError, OCTCubeError
 from octcube_core.exam import Exam
-from octcube_core.readers import ExamEntry, find_exams
+from octcube_core.readers import ExamEntry
 from octcube_core.retrieval.records import Identity, Location
 from octcube_core.retrieval.secret import Secret
 from octcube_core.retrieval.thumbnails import thumbnails
@@ -51,22 +52,18 @@ class _Reader:
     def __init__(
         self,
         sources: Sequence[Path],
-        keys: Sequence[Key],
+        entries: Sequence[tuple[Key, ExamEntry]],
         cards: Sequence[ModelCard],
         secret: Secret,
         patient_folders: bool,
     ) -> None:
-        self._keys = keys
+        self._entries = entries
         self._cards = cards
         self._secret = secret
         self._sources = sources if patient_folders else ()
-        self._entries = _listed(sources, set(keys))
 
     def prepare(self, number: int) -> Prepared | str:
-        key = self._keys[number]
-        entry = self._entries.get(key)
-        if entry is None:
-            return "It was there when the folder was looked through, and is no longer."
+        key, entry = self._entries[number]
         try:
             exam = self._with_patient(entry.read(), key[0])
             return Prepared(
@@ -104,16 +101,16 @@ _reader: _Reader | None = None
 
 def start(
     sources: Sequence[Path],
-    keys: Sequence[Key],
+    entries: bytes,
     cards: Sequence[str],
     salt: str,
     patient_folders: bool,
 ) -> None:
-    """Begin a reading process."""
+    """Begin a reading process; ``entries`` is a pickled sequence of keys with their ``ExamEntry``."""
     global _reader
     torch.set_num_threads(1)
     parsed = [ModelCard.from_json(card) for card in cards]
-    _reader = _Reader(sources, keys, parsed, Secret(salt), patient_folders)
+    _reader = _Reader(sources, pickle.loads(entries), parsed, Secret(salt), patient_folders)
 
 
 def prepare(number: int) -> Prepared | str:
@@ -124,16 +121,3 @@ def prepare(number: int) -> Prepared | str:
 
 def _arrays(inputs: Mapping[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
     return {name: value.numpy() for name, value in inputs.items()}
-
-
-def _listed(sources: Sequence[Path], wanted: set[Key]) -> dict[Key, ExamEntry]:
-    found: dict[Key, ExamEntry] = {}
-    for source in sources:
-        try:
-            for entry in find_exams(source):
-                key = key_of(entry)
-                if key in wanted:
-                    found.setdefault(key, entry)
-        except ExamReadError:
-            continue  # it was said when the plan was made
-    return found

@@ -82,6 +82,10 @@ class Secret:
                 descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
                     opened.write(f"{self.salt}\n")
+                    opened.flush()
+                    os.fsync(
+                        opened.fileno()
+                    )  # an index that outlives its salt in a power cut is of little use
         except OSError as error:
             raise InputError(
                 f"The salt of the index cannot be kept in {file.parent} ({error.strerror}); make room or correct its"

@@ -132,12 +132,14 @@ def test_makes_an_archive_and_adds_the_exam_in_view(open_dock, qtbot, tmp_path, 
     qtbot.waitUntil(lambda: state.archive is not None, timeout=20_000)
     assert (tmp_path / "ours.octindex").is_file()
     assert bar.model_box.isVisible()
-    bar.model_box.setCurrentText("demo")
-    bar.model_box.textActivated.emit("demo")
+    dock.session.model = "/models/ours.safetensors"
+    assert bar.model_box.findText("ours.safetensors") >= 0
+    bar.model_box.activated.emit(bar.model_box.findText("demo"))
     dock.scene.add_exam(eye(95))
     bar.add_button.click()
     qtbot.waitUntil(lambda: state.archive.counts["exams"] == 1, timeout=20_000)
     assert not bar.model_box.isVisible()
+    assert state.archive.model.source == "demo"
     assert dock.similar_tab.news.text() == "This exam is in the archive now."
 
 
