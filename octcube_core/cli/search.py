@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from octcube_core.cli.arguments import add_exam, add_runtime, positive, read_chosen
 from octcube_core.cli.output import print_columns, print_json, print_lines, progress
 from octcube_core.errors import InputError, printable
-from octcube_core.results import DISCLAIMER
 
 if TYPE_CHECKING:
     from octcube_core.exam import Modality
@@ -125,6 +124,8 @@ def _as_json(
     found: list[Neighbour],
     votes: tuple[LabelVote, ...],
 ) -> dict[str, Any]:
+    from octcube_core.results import DISCLAIMER
+
     return {
         "disclaimer": DISCLAIMER,
         "index": index.where,
@@ -172,6 +173,8 @@ def _print(
     found: list[Neighbour],
     votes: tuple[LabelVote, ...],
 ) -> None:
+    from octcube_core.results import DISCLAIMER
+
     title = "" if index.model is None else f"{index.model.title}: "
     print_lines(f"{title}{DISCLAIMER}", f"{by} to {to}, among the eyes of {printable(index.where)}")
     if not found:

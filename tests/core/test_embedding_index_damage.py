@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from index_records import MODEL, filled, records, snapshot
+from indexed_archive import archive
 
 from octcube_core.cli import main
 from octcube_core.errors import EmbeddingIndexError, InputError
@@ -171,15 +172,15 @@ def test_rebuild_puts_the_damaged_file_aside(index_file, tmp_path, capsys):
     content = index_file.read_bytes()[:5000]
     index_file.write_bytes(content)
     source = tmp_path / "exams"
-    source.mkdir()
-    arguments = ["index", str(source), "--db", str(index_file)]
+    archive(source, 1)
+    arguments = ["index", str(source), "--db", str(index_file), "--workers", "1"]
     assert main(arguments) == 2
     assert "--rebuild" in capsys.readouterr().err
     # What cannot be made again stays where it is.
     assert main([*arguments, "--rebuild"]) == 2
     assert "--model" in capsys.readouterr().err
     assert index_file.read_bytes() == content
-    main([*arguments, "--rebuild", "--model", "demo-coep"])
+    assert main([*arguments, "--rebuild", "--model", "demo-coep"]) == 0
     assert index_file.with_name("eyes.octindex.damaged-1").read_bytes() == content
     with EmbeddingIndex(index_file, create=False) as index:
-        assert len(index) == 0
+        assert [where.path for _, _, where, _ in index.places()] == archive(source, 1)

@@ -160,17 +160,18 @@ def test_a_full_disk(index_file):
 
 
 def test_a_disk_that_is_full_at_the_first_exams_binds_the_index_to_no_model(
-    tmp_path, configuration
+    tmp_path, configuration, monkeypatch
 ):
     path = tmp_path / "new.octindex"
     with EmbeddingIndex(path) as index:
-        connection = index._database._connection
-        connection.execute(
-            "CREATE TEMP TRIGGER full BEFORE INSERT ON about BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
-        with pytest.raises(EmbeddingIndexError):
-            index.add_records(HELD, MODEL)
-        connection.execute("DROP TRIGGER full")
+
+        def full(features: int) -> None:  # within the transaction that states the model
+            raise EmbeddingIndexError("The disk is full.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(index._database, "set_features", full)
+            with pytest.raises(EmbeddingIndexError, match="full"):
+                index.add_records(HELD, MODEL)
         assert index.model is None
         index.add_records(HELD, MODEL)
     with EmbeddingIndex(path) as index:
