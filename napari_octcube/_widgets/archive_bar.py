@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -21,8 +22,14 @@ from napari_octcube._widgets.run_bar import CHUNK_STYLE
 
 SUFFIX = ".octindex"
 FILE_TYPES = f"Archives of similar eyes (*{SUFFIX});;All files (*)"
-# Aligned ones first, which compare OCT with IR and FAF.
-MODELS = ("demo-coep", "demo", "octcube-ir", "octcube-multitask", "octcube")
+# Aligned ones first. What the neighbours of the others share was measured on synthetic eyes (docs/retrieval.md).
+MODELS = {
+    "demo-coep": "compares OCT, IR and FAF; alike eyes are of the same side and shape, whatever their diseases",
+    "demo": "compares volumes; alike eyes have like diseases",
+    "octcube-ir": "compares OCT and IR; downloaded on first use",
+    "octcube-multitask": "compares volumes; downloaded on first use",
+    "octcube": "compares volumes; downloaded on first use",
+}
 NOTHING_OPEN = "No archive is open. Open one, or make a new one and index a folder of exams."
 
 
@@ -65,8 +72,9 @@ class ArchiveBar(QWidget):
         self.model_label = QLabel("Model")
         self.model_box = QComboBox()
         self.model_box.setToolTip("The model that embeds the exams of a new archive, for good")
-        for name in MODELS:
+        for number, (name, does) in enumerate(MODELS.items()):
             self.model_box.addItem(name, name)
+            self.model_box.setItemData(number, does, Qt.ItemDataRole.ToolTipRole)
         self.model_box.activated.connect(self._on_model)
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)

@@ -32,9 +32,10 @@ from octcube_core.retrieval.fill_plan import (
     remove_gone,
 )
 from octcube_core.retrieval.index import EmbeddingIndex
+from octcube_core.retrieval.known_places import KnownPlaces
 from octcube_core.retrieval.label_table import LabelTable
 from octcube_core.retrieval.prepared import Key, Prepared
-from octcube_core.retrieval.records import IndexedExam, Location
+from octcube_core.retrieval.records import IndexedExam
 from octcube_core.retrieval.scoring import check_scorer, score_inputs
 from octcube_core.worker_processes import available_cores
 
@@ -165,11 +166,6 @@ class _Filling:
         self._report = report
         self._waiting: list[Prepared] = []
         self._last = time.monotonic()
-        self._replaced: set[str] = set()  # contents whose place another exam has taken
-        self._places: dict[
-            str, tuple[Location | None, str | None]
-        ] = {}  # by content: and the stamp
-        self._contents: dict[Location, str] = {}
         index.check_model(self._identity)  # before anything is read
         if scorer is not None:
             check_scorer(scorer)
@@ -178,8 +174,7 @@ class _Filling:
         self, plan: FillPlan, patient_folders: bool, workers: int, on_progress: OnProgress | None
     ) -> None:
         secret = self._index.needed_secret()
-        for _, content, where, stamp in self._index.places():
-            self._note(content, where, stamp)
+        places = KnownPlaces(self._index)
         cards: list[ModelCard] = [self._model.card]
         if self._scorer is not None:
             cards.append(self._scorer.card)
@@ -203,58 +198,21 @@ class _Filling:
         for number, result in pool.results(range(total)):
             if isinstance(result, str):
                 self._report.failures.append((_name(keys[number]), result))
-            elif result.identity.content in self._places:
-                self._again(result)
-            else:
-                # As it will be when it is added: it takes the place of what lay there.
-                self._places.pop(self._contents.get(result.location, ""), None)
-                self._note(result.identity.content, result.location, secret.stamp(result.location))
+            elif (content := result.identity.content) not in places:
+                places.expect(content, result.location)
                 self._waiting.append(result)
+            else:
+                self._report.known += 1
+                # Else it is a copy of one that was read just now.
+                if all(exam.identity.content != content for exam in self._waiting):
+                    places.again(content, result.location)
             late = time.monotonic() - self._last > LONGEST_S
             if len(self._waiting) >= BATCH or (late and self._waiting):
                 self._flush()
             if on_progress is not None:
                 on_progress(_words(number + 1, total, self._report), (number + 1) / total)
         self._flush()
-        self._report.removed += self._remove_replaced()
-
-    def _note(self, content: str, where: Location | None, stamp: str | None) -> None:
-        before, _ = self._places.get(content, (None, None))
-        if before is not None and self._contents.get(before) == content:
-            del self._contents[before]
-        self._places[content] = where, stamp
-        if where is not None:
-            self._contents[where] = content
-
-    def _again(self, known: Prepared) -> None:
-        """An exam that is there already: note where it lies now, unless it is a copy and the first is unchanged."""
-        self._report.known += 1
-        content, place = known.identity.content, known.location
-        before, stamp = self._places[content]
-        secret = self._index.needed_secret()
-        if any(exam.identity.content == content for exam in self._waiting):
-            return  # a copy of one that was read just now
-        if before is None or before == place or secret.stamp(before) != stamp:
-            self._index.relocate(content, place)
-            self._displace(place, content)
-            self._note(content, place, secret.stamp(place))
-        else:
-            self._displace(place, content)
-
-    def _displace(self, place: Location, content: str) -> None:
-        """What lay at a place lies there no longer; perhaps it is found elsewhere before the run ends."""
-        other = self._contents.pop(place, content)
-        if other != content and other in self._places:
-            self._replaced.add(other)
-            self._places[other] = None, None
-
-    def _remove_replaced(self) -> int:
-        gone = [
-            number
-            for number, content, _, _ in self._index.places()
-            if content in self._replaced and self._places.get(content) == (None, None)
-        ]
-        return self._index.remove(gone)
+        self._report.removed += places.remove_replaced()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
