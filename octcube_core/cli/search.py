@@ -11,8 +11,7 @@ from octcube_core.errors import InputError, printable
 
 if TYPE_CHECKING:
     from octcube_core.exam import Modality
-    from octcube_core.results import ExamEmbedding
-    from octcube_core.retrieval import EmbeddingIndex, Filters, LabelVote, Neighbour
+    from octcube_core.retrieval import EmbeddingIndex, LabelVote, Neighbour
     from octcube_core.retrieval.records import Identity
 
 MODALITIES = ("oct", "ir", "faf", "cfp", "fa", "icga")
@@ -63,6 +62,7 @@ def _search(arguments: argparse.Namespace) -> None:
             raise InputError(
                 f"The index {index.where} is empty; fill it with octcube index DIR --db ...."
             )
+        _check_held(index, _modality(arguments.to))
         on_progress("Reading the exam", 0.0)
         exam = read_chosen(arguments)
         on_progress("Loading the model", 0.0)
@@ -89,7 +89,8 @@ def _search(arguments: argparse.Namespace) -> None:
             None if arguments.leave_out == "none" else arguments.leave_out,
         )
         who = index.identity(exam)
-        found = _found(index, embedding, by, to, arguments.k, filters, who)
+        _check_held(index, to)
+        found = index.search(embedding, by=by, to=to, k=arguments.k, filters=filters, exam=who)
     votes = label_votes(found)
     if arguments.json:
         print_json(_as_json(index, by, to, who, found, votes))
@@ -101,19 +102,13 @@ def _modality(word: str | None) -> Modality | None:
     return None if word is None else word.upper()  # type: ignore[return-value]
 
 
-def _found(
-    index: EmbeddingIndex,
-    embedding: ExamEmbedding,
-    by: str,
-    to: str,
-    k: int,
-    filters: Filters,
-    who: Identity,
-) -> list[Neighbour]:
-    if to not in index.distinct("modality"):
-        known = ", ".join(index.distinct("modality")) or "nothing"
-        raise InputError(f"The index {index.where} holds embeddings of {known}, not of {to}.")
-    return index.search(embedding, by=by, to=to, k=k, filters=filters, exam=who)
+def _check_held(index: EmbeddingIndex, modality: str | None) -> None:
+    """Refuse to look among images of which the index has none."""
+    held = index.distinct("modality")
+    if modality is not None and modality not in held:
+        raise InputError(
+            f"The index {index.where} holds embeddings of {', '.join(held)}, not of {modality}."
+        )
 
 
 def _as_json(

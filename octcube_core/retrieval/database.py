@@ -231,11 +231,6 @@ class Database(ABC):
         found = self.execute("SELECT id FROM exams WHERE content = ?", (content,)).fetchone()
         return None if found is None else int(found[0])
 
-    def modalities_of(self, exam: int) -> tuple[str, ...]:
-        """What of an exam is embedded."""
-        found = self.execute("SELECT modality FROM items WHERE exam = ? ORDER BY id", (exam,))
-        return tuple(modality for (modality,) in found.fetchall())
-
     def rows(self, items: Sequence[int]) -> dict[int, Row]:
         """What is known of items, by their numbers."""
         found: dict[int, Row] = {}

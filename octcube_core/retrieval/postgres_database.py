@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 30
 # Candidates kept while the graph is walked: the more, the nearer to exact. Of 40, the default, too few are found.
 EF_SEARCH = 200
+LEAST_PGVECTOR = (0, 8)  # the first that walks on until enough pass the filters
 _MARGIN = 8  # more neighbours than asked for, since the server sees the query in half precision
 _LOCK = 207537  # of whoever makes tables or graphs
 _GRAPH_LIMIT = 4000  # features of a half vector in an HNSW graph
@@ -152,7 +153,7 @@ class PostgresDatabase(Database):
         step = 1 if most is None else max(1, -(-count // most))
         found = self.execute(
             "SELECT exam, embedding FROM (SELECT exam, embedding, row_number() OVER (ORDER BY id) AS n FROM items"
-            " WHERE modality = ?) numbered WHERE n % ? = 0 ORDER BY n".replace("% ", "%% "),
+            " WHERE modality = ?) numbered WHERE mod(n, ?) = 0 ORDER BY n",
             (modality, step),
         ).fetchall()
         if not found:
@@ -227,10 +228,15 @@ class PostgresDatabase(Database):
         from psycopg import sql
 
         found = self._connection.execute(
-            "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+            "SELECT n.nspname, e.extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
             " WHERE e.extname = 'vector'"
         ).fetchone()
-        pgvector = sql.Identifier("public" if found is None else found[0])
+        place, version = found or ("public", "0.8")
+        if tuple(map(int, version.split(".")[:2])) < LEAST_PGVECTOR:
+            raise EmbeddingIndexError(
+                f"The server of {self.where} has pgvector {version}; ask its administrator for 0.8 or newer."
+            )
+        pgvector = sql.Identifier(place)
         self._connection.execute(sql.SQL("SET search_path TO {}, {}").format(schema, pgvector))
 
 

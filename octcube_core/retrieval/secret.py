@@ -83,9 +83,8 @@ class Secret:
                 with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
                     opened.write(f"{self.salt}\n")
                     opened.flush()
-                    os.fsync(
-                        opened.fileno()
-                    )  # an index that outlives its salt in a power cut is of little use
+                    # An index that outlives its salt in a power cut is of little use.
+                    os.fsync(opened.fileno())
         except OSError as error:
             raise InputError(
                 f"The salt of the index cannot be kept in {file.parent} ({error.strerror}); make room or correct its"

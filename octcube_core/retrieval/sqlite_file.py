@@ -56,9 +56,8 @@ def check_start(path: Path) -> None:
 
 def has_tables(path: Path, connection: sqlite3.Connection) -> bool:
     """Whether there are tables; refuses those of another program, of a newer version, or changed."""
-    connection.execute(
-        "BEGIN"
-    )  # all that is read is of one moment: another process may be making the tables
+    # All that is read is of one moment: another process may be making the tables.
+    connection.execute("BEGIN")
     try:
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
