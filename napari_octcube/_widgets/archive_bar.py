@@ -11,14 +11,13 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QWidget,
 )
 
 from napari_octcube._session import Session
 from napari_octcube._similar_state import SimilarState
-from napari_octcube._widgets.run_bar import CHUNK_STYLE
+from napari_octcube._widgets.progress_line import ProgressLine
 
 SUFFIX = ".octindex"
 FILE_TYPES = f"Archives of similar eyes (*{SUFFIX});;All files (*)"
@@ -76,11 +75,7 @@ class ArchiveBar(QWidget):
             self.model_box.addItem(name, name)
             self.model_box.setItemData(number, does, Qt.ItemDataRole.ToolTipRole)
         self.model_box.activated.connect(self._on_model)
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setRange(0, 1000)
-        self.progress_bar.setTextVisible(False)
-        self.progress_bar.setFixedHeight(10)
-        self.progress_bar.setStyleSheet(CHUNK_STYLE)
+        self.progress_bar = ProgressLine()
         self.stage_label = QLabel()
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -129,7 +124,7 @@ class ArchiveBar(QWidget):
             button.setEnabled(not indexing)
         for widget in (self.progress_bar, self.stop_button, self.stage_label):
             widget.setVisible(indexing)
-        self.progress_bar.setValue(round(self._state.fraction * 1000))
+        self.progress_bar.show_fraction(self._state.fraction)
         self.stage_label.setText(self._state.indexing)
 
     def _on_model(self, index: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_octcube._session import Session
+from napari_octcube._widgets.progress_line import ProgressLine
 
 RUN_KEY = "F5"
 CANCEL_KEY = "Shift+F5"
-CHUNK_STYLE = "QProgressBar::chunk { background-color: #0072B2; }"  # napari's own is grey on grey
 
 
 class RunBar(QWidget):
@@ -36,11 +36,7 @@ class RunBar(QWidget):
         QShortcut(QKeySequence(CANCEL_KEY), self, self.cancel_button.click)
         self.device_label = QLabel()
         self.device_label.setToolTip("What the model runs on")
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setRange(0, 1000)
-        self.progress_bar.setTextVisible(False)
-        self.progress_bar.setFixedHeight(10)
-        self.progress_bar.setStyleSheet(CHUNK_STYLE)
+        self.progress_bar = ProgressLine()
         self.stage_label = QLabel()
         self.error_label = QLabel()
         self.error_label.setWordWrap(True)
@@ -65,6 +61,6 @@ class RunBar(QWidget):
         self.cancel_button.setEnabled(running)
         self.device_label.setText(f"Runs on: {session.device or 'the model process is starting …'}")
         self.stage_label.setText(session.stage or "Not analysed yet")
-        self.progress_bar.setValue(round(session.fraction * 1000))
+        self.progress_bar.show_fraction(session.fraction)
         self.error_label.setText(f"⚠ {session.error}")
         self.error_label.setVisible(bool(session.error))

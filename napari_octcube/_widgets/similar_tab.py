@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -132,31 +132,12 @@ class SimilarTab(QWidget):
         self.why_dialog = None
 
     def _gallery_page(self) -> QWidget:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.gallery, 1)
-        column.addWidget(self.votes)
-        row = QHBoxLayout()
-        for button in (self.open_button, self.close_button, self.why_button):
-            row.addWidget(button)
-        column.addLayout(row)
-        return page
+        buttons = (self.open_button, self.close_button, self.why_button)
+        return _page((self.gallery, self.votes), buttons)
 
     def _map_page(self) -> QWidget:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.map_view, 1)
-        column.addWidget(self.map_legend)
-        row = QHBoxLayout()
         self.map_buttons = {method: self._map_button(method) for method in METHODS}
-        for button in self.map_buttons.values():
-            row.addWidget(button)
-        column.addLayout(row)
-        return page
+        return _page((self.map_view, self.map_legend), list(self.map_buttons.values()))
 
     def _map_button(self, method: Method) -> QPushButton:
         tips = {
@@ -202,6 +183,21 @@ class SimilarTab(QWidget):
             return NO_LABELS
         counts = " · ".join(f"{vote.label} {vote.count}" for vote in found.votes)
         return f"Labels among {found.votes[0].of} labelled neighbours: {counts}"
+
+
+def _page(widgets: Sequence[QWidget], buttons: Sequence[QWidget]) -> QWidget:
+    """The first of the widgets has all the room; the buttons stand below in a row."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 4, 0, 0)
+    column.setSpacing(4)
+    for number, widget in enumerate(widgets):
+        column.addWidget(widget, 1 if number == 0 else 0)
+    row = QHBoxLayout()
+    for button in buttons:
+        row.addWidget(button)
+    column.addLayout(row)
+    return page
 
 
 def _button(text: str, tip: str) -> QPushButton:

@@ -98,6 +98,26 @@ def open_dock(make_napari_viewer, fake_worker, qtbot):
 
 
 @pytest.fixture
+def session():
+    from napari_octcube._session import Session
+
+    return Session()
+
+
+@pytest.fixture
+def similar(session, owner, fake_worker):
+    """What the tab of similar eyes acts with, without a tab."""
+    from napari_octcube._inference import InferenceClient
+    from napari_octcube._similar import SimilarEyes
+
+    client = InferenceClient(session, owner, fake_worker)
+    similar = SimilarEyes(session, client, owner)
+    yield similar
+    similar.close()
+    client.close()
+
+
+@pytest.fixture
 def archive_tab(open_dock, qtbot, tmp_path):
     """(viewer, dock, state) with the tab of similar eyes in front and a small archive open."""
     from archives import make_archive

@@ -5,28 +5,15 @@ import pytest
 
 import octcube_core as oc
 from napari_octcube._folder_indexing import FolderIndexing
-from napari_octcube._inference import InferenceClient
-from napari_octcube._session import Session
-from napari_octcube._similar import SimilarEyes
 from octcube_core.phantom import make_exam
 
 PATIENCE_S = 120  # the real command loads torch
 
 
 @pytest.fixture
-def similar(owner, fake_worker, tmp_path):
-    session = Session()
-    client = InferenceClient(session, owner, fake_worker)
-    similar = SimilarEyes(session, client, owner)
+def indexing(similar, owner, tmp_path):
     similar.open_archive(str(tmp_path / "eyes.octindex"), create=True)
     owner.run_until(lambda: similar.state.archive is not None)
-    yield similar
-    similar.close()
-    client.close()
-
-
-@pytest.fixture
-def indexing(similar, owner):
     indexing = FolderIndexing(similar, owner)
     yield indexing
     indexing.close()

@@ -2,24 +2,7 @@ import numpy as np
 import pytest
 from archives import eye, make_archive
 
-from napari_octcube._inference import InferenceClient
 from napari_octcube._map_making import MapMaking
-from napari_octcube._session import Session
-from napari_octcube._similar import SimilarEyes
-
-
-@pytest.fixture
-def session():
-    return Session()
-
-
-@pytest.fixture
-def similar(session, owner, fake_worker):
-    client = InferenceClient(session, owner, fake_worker)
-    similar = SimilarEyes(session, client, owner)
-    yield similar
-    similar.close()
-    client.close()
 
 
 @pytest.fixture

@@ -2,25 +2,8 @@ import pytest
 from archives import eye, make_archive
 from fakes import make_analysis
 
-from napari_octcube._inference import InferenceClient
 from napari_octcube._remembered import remembered_archive
-from napari_octcube._session import Session
-from napari_octcube._similar import SimilarEyes
 from octcube_core.readers import read_exam
-
-
-@pytest.fixture
-def session():
-    return Session()
-
-
-@pytest.fixture
-def similar(session, owner, fake_worker):
-    client = InferenceClient(session, owner, fake_worker)
-    similar = SimilarEyes(session, client, owner)
-    yield similar
-    similar.close()
-    client.close()
 
 
 @pytest.fixture
