@@ -11,7 +11,13 @@ from scipy.ndimage import map_coordinates
 
 from octcube_core.errors import InputError
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume
-from octcube_core.fundus_views import image_picture, image_view, localizer_view
+from octcube_core.fundus_views import (
+    image_picture,
+    image_saliency,
+    image_view,
+    localizer_saliency,
+    localizer_view,
+)
 from octcube_core.results import Analysis
 from octcube_core.views import (
     bscan_view,
@@ -268,6 +274,17 @@ def test_a_large_image_is_laid_out_without_gaps(known_exam: Exam, busy_analysis:
     lines = [line * 10 for line in raster_lines()]
     large = localizer_view(with_lines(known_exam, lines, image), busy_analysis, "AMD").saliency
     np.testing.assert_allclose(large[200:910:10, 300:1260:10], small[20:91, 30:126], atol=1e-4)
+
+
+def test_fewer_pixels_hold_the_same_saliency(known_exam: Exam, busy_analysis: Analysis) -> None:
+    exam = with_lines(known_exam, raster_lines())
+    all_pixels = localizer_view(exam, busy_analysis, "AMD").saliency
+    few = localizer_saliency(exam, busy_analysis, "AMD", step=3)
+    np.testing.assert_allclose(few, all_pixels[1::3, 1::3], atol=1e-4)
+    analysis = aligned_analysis(busy_analysis)
+    seen = image_view(known_exam, analysis, SIMILARITY, "IR").saliency
+    few = image_saliency(known_exam.enface[0], analysis, SIMILARITY, step=3)
+    np.testing.assert_array_equal(few, seen[1::3, 1::3])
 
 
 def test_images_of_every_type_are_shown_from_black_to_white() -> None:
