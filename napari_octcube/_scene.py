@@ -71,6 +71,15 @@ class Scene:
         """The overlay layer, None while no saliency is shown."""
         return self._overlay
 
+    @property
+    def layer(self) -> Image | None:
+        """The layer of the exam in view."""
+        return self._layer
+
+    def fit(self) -> None:
+        """Show all of what is in view."""
+        self._show_whole()
+
     def close(self) -> None:
         """Take the overlay away and leave the viewer alone from now on."""
         self._remove_overlay()
@@ -106,7 +115,10 @@ class Scene:
 
     def _follow_slider(self) -> None:
         exam = self._session.exam
-        if exam is not None and self._layer is not None and self._viewer.dims.ndim >= 3:
+        dims = self._viewer.dims
+        if exam is None or self._layer is None or dims.ndim < 3:
+            return
+        if self._bscan_axis not in dims.displayed:  # else there is no slider to follow
             self._session.bscan = self._bscan_of_slider(exam)
 
     def _follow_session(self, bscan: int) -> None:

@@ -45,6 +45,7 @@ class AnalysisTab(QWidget):
         column.setSpacing(6)
         column.addWidget(self.exam_facts)
         column.addWidget(self.aspect_switch)
+        self._column = column
         column.addLayout(model_row)
         column.addWidget(self.run_bar)
         column.addWidget(self.score_table)
@@ -68,6 +69,10 @@ class AnalysisTab(QWidget):
         session.events.analysis.connect(self._refresh)
         session.events.disease.connect(self._refresh)
         self._refresh()
+
+    def add_view_bar(self, bar: QWidget) -> None:
+        """Put the switches between the views where the eye looks first, below the exam's facts."""
+        self._column.insertWidget(self._column.indexOf(self.aspect_switch), bar)
 
     def _refresh(self) -> None:
         exam, analysis = self._session.exam, self._session.analysis

@@ -20,6 +20,7 @@ from napari_octcube._remembered import remembered_archive
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
 from napari_octcube._similar import SimilarEyes
+from napari_octcube._views import Views
 from napari_octcube._widgets.analysis_tab import AnalysisTab
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
@@ -27,6 +28,7 @@ from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from napari_octcube._widgets.similar_tab import SimilarTab
+from napari_octcube._widgets.view_bar import ViewBar
 from octcube_core.exam import Exam
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class OCTCubeDock(QTabWidget):
         self._drops = ExamDrops(self, self.open_paths, show_error)
         self.open_button = OpenButton(self.open_paths)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
+        self.views = Views(napari_viewer, self.session, self.scene, self._dispatch)
+        self.view_bar = ViewBar(self.session, self.views)
+        self.view_bar.add_keys(self)
+        self.analysis_tab.add_view_bar(self.view_bar)
         self.localizer_tab = LocalizerTab(self.session)
         self.similar = SimilarEyes(self.session, self.client, self._dispatch)
         self.beside = Beside(napari_viewer, self.session, self._dispatch)
@@ -114,6 +120,7 @@ class OCTCubeDock(QTabWidget):
         self.opener.cancel()
         self.similar_tab.close_down()
         self.client.close()
+        self.views.close()
         self.beside.close()
         self.scene.close()
 

@@ -136,7 +136,8 @@ def _normal(requirement: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("octcube_core", ()), ("napari_octcube", ()), ("train", ("train",))]
+    ("package", "extras"),
+    [("octcube_core", ("map", "server")), ("napari_octcube", ()), ("train", ("train",))],
 )
 def test_what_is_imported_is_declared(package: str, extras: tuple[str, ...]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -15,12 +15,12 @@ import pandas as pd
 import zarr
 
 from octcube_core.errors import InputError
+from octcube_core.ordered_pool import OrderedPool
 from train.data.prepare.exam_rows import Recipe, Refusal, Row
 from train.data.prepare.journal import Block, Workplace
 from train.data.prepare.manifest import manifest_of
 from train.data.prepare.plan import Plan, lost, run, start
 from train.data.prepare.sources import Listed
-from octcube_core.ordered_pool import OrderedPool
 from train.data.salt import SALT, read_salt_file, write_salt
 from train.data.store import (
     GROUP,
