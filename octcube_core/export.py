@@ -1,4 +1,4 @@
-"""An analysis as files: scores, saliency maps, embeddings and pictures. Never the patient's identity.
+"""An analysis as files: report, scores, saliency maps, embeddings and pictures. Never the patient's identity.
 
 Neither the patient nor the path of the exam (people name files after patients) gets into any of them.
 """
@@ -20,11 +20,13 @@ import numpy as np
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.montage import draw_montage
+from octcube_core.report import html_text, make_report, pdf_bytes
 from octcube_core.results import DISCLAIMER, Analysis
 from octcube_core.saliency_file import write_enface_saliency, write_saliency
 from octcube_core.view_sheet import draw_view_sheet
 
 SCORES, SALIENCY, MONTAGE = "scores.json", "saliency.ome.tif", "montage.png"
+REPORT_HTML, REPORT_PDF = "report.html", "report.pdf"
 KEY_BSCANS = 3
 
 
@@ -72,7 +74,7 @@ class ResultFiles:
 
     Attributes
     ----------
-    saliency, montage : str or None
+    report_html, report_pdf, saliency, montage : str or None
         None for a model that has nothing to explain.
     views : dict of str to str
         By target, of the leading ones.
@@ -80,6 +82,8 @@ class ResultFiles:
         By modality.
     """
 
+    report_html: str | None
+    report_pdf: str | None
     saliency: str | None
     montage: str | None
     views: dict[str, str]
@@ -92,6 +96,8 @@ class ResultFiles:
         explained = bool(analysis.targets)
         images = analysis.enface if explained else ()
         return cls(
+            report_html=REPORT_HTML if explained else None,
+            report_pdf=REPORT_PDF if explained else None,
             saliency=SALIENCY if explained else None,
             montage=MONTAGE if explained else None,
             views=_file_names("views_{}.png", analysis.leading_targets()),
@@ -117,6 +123,10 @@ def write_results(folder: Path, exam: Exam, analysis: Analysis) -> None:
     text = json.dumps(scores_report(exam, analysis), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SCORES).write_text(text + "\n", encoding="utf-8")
     files = ResultFiles.of(analysis)
+    if files.report_html is not None and files.report_pdf is not None:
+        report = make_report(exam, analysis)
+        (folder / files.report_html).write_text(html_text(report), encoding="utf-8")
+        (folder / files.report_pdf).write_bytes(pdf_bytes(report))
     if files.saliency is not None:
         write_saliency(folder / files.saliency, exam, analysis)
     if files.montage is not None:

@@ -170,7 +170,8 @@ def test_no_file_holds_the_patient_or_the_path(
     exam = dataclasses.replace(known_exam, source=Path("/clinic/Walrus_Wendy/scan.dcm"))
     write_results(tmp_path, exam, aligned_analysis(known_analysis))
     files = list(tmp_path.iterdir())
-    assert {file.suffix for file in files} == {".json", ".tif", ".png", ".npy"}
+    suffixes = {".json", ".tif", ".png", ".npy", ".html", ".pdf"}  # of the PDF, see test_report.py
+    assert {file.suffix for file in files} == suffixes
     secrets = [value for value in dataclasses.astuple(exam.patient) if value]
     assert len(secrets) == 4
     for file in files:
