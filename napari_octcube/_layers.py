@@ -10,7 +10,7 @@ from napari.utils.colormaps import AVAILABLE_COLORMAPS, Colormap
 from numpy.typing import NDArray
 
 from napari_octcube._session import Aspect
-from octcube_core.colours import overlay_colours
+from octcube_core.colours import OVERLAY_COLORMAPS, overlay_colours
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
@@ -18,7 +18,6 @@ EXAM_KEY = "octcube_exam"
 AXIS_LABELS = ("B-scan", "depth", "width")
 NOT_TO_SCALE = "B-scan (not to scale)"
 UM_PER_MM = 1000.0
-OVERLAY_COLORMAP = "OCTCube saliency"
 
 
 def bscan_is_metric(exam: Exam) -> bool:
@@ -88,12 +87,18 @@ def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
     return Image(voxels, **options)
 
 
-def saliency_colormap() -> Colormap:
-    """The overlay's colours, whose alpha rises from 0, as a colour map known to napari."""
-    if OVERLAY_COLORMAP not in AVAILABLE_COLORMAPS:
-        colors = overlay_colours(np.linspace(0.0, 1.0, 256)).astype(np.float32)
-        AVAILABLE_COLORMAPS[OVERLAY_COLORMAP] = Colormap(colors, name=OVERLAY_COLORMAP)
-    return AVAILABLE_COLORMAPS[OVERLAY_COLORMAP]
+def saliency_colormap(name: str = OVERLAY_COLORMAPS[0], threshold: float = 0.0) -> Colormap:
+    """An overlay's colours, whose alpha rises from 0; below the threshold it is transparent."""
+    colors = overlay_colours(np.linspace(0.0, 1.0, 256), name, threshold).astype(np.float32)
+    return Colormap(colors, name=f"OCTCube {name}")
+
+
+def style_overlay(layer: Image, colormap: str, threshold: float) -> None:
+    """Set the colours of an overlay."""
+    colors = saliency_colormap(colormap, threshold)
+    # napari would list one with another threshold as a further colour map
+    AVAILABLE_COLORMAPS.pop(colors.name, None)
+    layer.colormap = colors
 
 
 def overlay_data(analysis: Analysis, disease: str) -> NDArray[np.float32]:
@@ -139,10 +144,8 @@ def overlay_layer(exam: Exam, analysis: Analysis, disease: str, aspect: Aspect =
         units=_units(exam),
         axis_labels=_axis_labels(exam),
         contrast_limits=(0.0, 1.0),
-        colormap=saliency_colormap(),
         interpolation2d="linear",
         interpolation3d="linear",
-        opacity=0.8,
         blending="translucent_no_depth",
         rendering="mip",
     )

@@ -20,6 +20,7 @@ from napari_octcube._layers import (
     overlay_layer,
     overlay_name,
     overlay_transform,
+    style_overlay,
     world_spacing,
 )
 from napari_octcube._session import Aspect, Session
@@ -61,6 +62,9 @@ class Scene:
         session.events.analysis.connect(self._update_overlay)
         session.events.disease.connect(self._update_overlay)
         session.events.aspect.connect(self._apply_aspect)
+        session.events.overlay_opacity.connect(self._apply_opacity)
+        session.events.overlay_colormap.connect(self._apply_colours)
+        session.events.overlay_threshold.connect(self._apply_colours)
         session.events.bscan.connect(self._follow_session)
         session.analysis_finished.connect(self._go_to_key_bscan)
         for layer in [layer for layer in viewer.layers if _exam_of(layer)]:
@@ -207,10 +211,25 @@ class Scene:
                 self._remove_overlay()
                 self._overlay = overlay_layer(exam, analysis, disease, self._session.aspect)
                 self._overlay_of = layout
+                self._apply_colours()
+                self._apply_opacity()
+                self._overlay.events.opacity.connect(self._follow_opacity)
                 self._viewer.add_layer(self._overlay)
             else:
                 self._overlay.data = overlay_data(analysis, disease)
                 self._overlay.name = overlay_name(disease)
+
+    def _apply_colours(self) -> None:
+        if self._overlay is not None:
+            session = self._session
+            style_overlay(self._overlay, session.overlay_colormap, session.overlay_threshold)
+
+    def _apply_opacity(self) -> None:
+        if self._overlay is not None and self._overlay.opacity != self._session.overlay_opacity:
+            self._overlay.opacity = self._session.overlay_opacity
+
+    def _follow_opacity(self, event: Any) -> None:
+        self._session.overlay_opacity = event.source.opacity  # set among napari's own controls
 
     def _remove_overlay(self) -> None:
         if self._overlay is not None:

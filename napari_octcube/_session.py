@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from psygnal import Signal, SignalGroupDescriptor
 
+from napari_octcube._foveas import Foveas
+from octcube_core.colours import OVERLAY_COLORMAPS
+from octcube_core.etdrs import Fovea
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
@@ -41,6 +44,14 @@ class Session:
         The last failure in one sentence; empty when all is well.
     aspect : 'um' or 'px'
         Whether a B-scan is drawn in true proportions or with square pixels.
+    overlay_opacity : float
+        Of the saliency, 0 to 1, on the B-scans and on the fundus.
+    overlay_colormap : str
+        One of ``OVERLAY_COLORMAPS``.
+    overlay_threshold : float
+        Saliency below it, 0 to 1, is transparent.
+    show_heat, show_etdrs : bool
+        Whether the localizer shows the saliency, and the ETDRS grid.
     """
 
     exam: Exam | None = None
@@ -55,10 +66,17 @@ class Session:
     disease: str | None = None
     error: str = ""
     aspect: Aspect = "um"
+    overlay_opacity: float = 0.8
+    overlay_colormap: str = OVERLAY_COLORMAPS[0]
+    overlay_threshold: float = 0.0
+    show_heat: bool = True
+    show_etdrs: bool = False
+    _foveas: Foveas = field(default_factory=Foveas, repr=False)
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
     exam_closed: ClassVar[Signal] = Signal(object)
     analysis_finished: ClassVar[Signal] = Signal(object)
+    fovea_moved: ClassVar[Signal] = Signal(int)  # on this image of the exam in view
 
     def show_exam(self, exam: Exam | None) -> None:
         """Make an exam the one in view."""
@@ -75,6 +93,23 @@ class Session:
         """Look at a B-scan, or at the nearest one that exists."""
         if self.exam is not None:
             self.bscan = min(max(index, 0), self.exam.volume.shape[0] - 1)
+
+    def fovea(self, image: int) -> Fovea:
+        """Where the fovea is on an en-face image of the exam in view."""
+        assert self.exam is not None
+        return self._foveas.of(self.exam, image)
+
+    def place_fovea(self, image: int, row: float, column: float) -> None:
+        """Move the fovea on an en-face image of the exam in view; it stays there until the viewer closes."""
+        if self.exam is not None:
+            self._foveas.place(self.exam, image, row, column)
+            self.fovea_moved.emit(image)
+
+    def forget_fovea(self, image: int) -> None:
+        """Go back to the estimated fovea on an image."""
+        if self.exam is not None:
+            self._foveas.forget(self.exam, image)
+            self.fovea_moved.emit(image)
 
     def close_exam(self, exam: Exam) -> None:
         """Forget an exam and its result."""

@@ -1,16 +1,20 @@
-"""The tab that shows where on the fundus the B-scan in view lies."""
+"""The tab that shows where on the fundus the B-scan in view lies, and where the model looked."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_octcube import _exam_words as words
 from napari_octcube._bscan_lines import BScanLines
+from napari_octcube._heat_maker import HeatMaker, heat_source
 from napari_octcube._picture_maker import Picture, PictureMaker
 from napari_octcube._session import Session
+from napari_octcube._widgets.blend_bar import BlendBar
+from napari_octcube._widgets.fundus_switches import FundusSwitches
 from napari_octcube._widgets.localizer_view import LocalizerView
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
+from octcube_core.etdrs import etdrs_outlines
 from octcube_core.exam import EnFaceImage
 
 NO_EXAM = "No exam open."
@@ -24,12 +28,17 @@ class LocalizerTab(QWidget):
         self._session = session
         self._lines: BScanLines | None = None
         self._image: EnFaceImage | None = None  # in view
-        self._pictures = PictureMaker(QtDispatcher(self))
+        self._over: EnFaceImage | None = None  # blended over it
+        dispatch = QtDispatcher(self)
+        self._pictures = PictureMaker(dispatch)
+        self._heats = HeatMaker(dispatch, self._on_heat)
         self.image_chooser = QComboBox()
         self.image_chooser.setToolTip("Which en-face image to show")
         self.eye_label = QLabel()
         self.whole_button = QPushButton("Whole image")
         self.whole_button.setToolTip("Undo zoom and movement (0)")
+        self.blend_bar = BlendBar()
+        self.switches = FundusSwitches(session)
         self.view = LocalizerView()
         self.position_label = QLabel()
         self.position_label.setToolTip(words.COUNTED)
@@ -43,17 +52,31 @@ class LocalizerTab(QWidget):
         column.setContentsMargins(8, 8, 8, 6)
         column.setSpacing(6)
         column.addLayout(top)
+        column.addWidget(self.blend_bar)
+        column.addWidget(self.switches)
         column.addWidget(self.view, 1)
         column.addWidget(self.position_label)
         column.addWidget(self.note)
         column.setAlignment(self.note, Qt.AlignmentFlag.AlignTop)
         self._column = column
         self.image_chooser.currentIndexChanged.connect(self._show_image)
+        self.blend_bar.changed.connect(self._show_blend)
         self.whole_button.clicked.connect(self.view.show_whole)
         self.view.clicked.connect(session.go_to_bscan)
         self.view.stepped.connect(lambda step: session.go_to_bscan(session.bscan + step))
+        self.view.fovea_dragged.connect(self._place_fovea)
+        self.switches.estimate_button.clicked.connect(
+            lambda: session.forget_fovea(self.image_chooser.currentIndex())
+        )
         session.events.exam.connect(self._show_exam)
         session.events.bscan.connect(self._show_bscan)
+        for event in ("analysis", "disease", "show_heat"):
+            session.events[event].connect(self._show_heat)
+        for event in ("overlay_opacity", "overlay_colormap", "overlay_threshold"):
+            session.events[event].connect(self._look)
+        session.events.show_etdrs.connect(self._show_etdrs)
+        session.fovea_moved.connect(self._show_etdrs)
+        self._look()
         self._show_exam()
 
     def _show_exam(self) -> None:
@@ -62,6 +85,7 @@ class LocalizerTab(QWidget):
         self.image_chooser.blockSignals(True)
         self.image_chooser.clear()
         self._lines = None
+        self._heats.forget()
         if exam is not None:
             self.image_chooser.addItems(words.image_names(exam))
             self.eye_label.setText(words.eye(exam))
@@ -69,11 +93,12 @@ class LocalizerTab(QWidget):
                 self._lines = BScanLines(exam.locations)
                 self.image_chooser.setCurrentIndex(exam.locations.image)
         self.image_chooser.blockSignals(False)
-        for widget in (self.image_chooser, self.whole_button, self.view):
+        for widget in (self.image_chooser, self.whole_button, self.switches, self.view):
             widget.setVisible(has_image)
         self.eye_label.setVisible(exam is not None)
         # Without a picture the sentence comes first.
-        self._column.setStretch(3, 0 if has_image else 1)
+        self._column.setStretch(self._column.indexOf(self.view), 1 if has_image else 0)
+        self._column.setStretch(self._column.indexOf(self.note), 0 if has_image else 1)
         self._show_image()
         self._show_bscan()
 
@@ -88,10 +113,8 @@ class LocalizerTab(QWidget):
         else:
             image = self._image = exam.enface[index]
             self.view.set_frame(image.shape, _stretch(image))
-            picture = self._pictures.made(image)
-            if picture is None:
-                self._pictures.make(image, self._on_picture)
-            else:
+            picture = self._picture_of(image)
+            if picture is not None:
                 self.view.set_pixels(picture)
             here = exam.locations is not None and exam.locations.image == index
             lines = self._lines if here else None
@@ -106,10 +129,77 @@ class LocalizerTab(QWidget):
                 note = f"The file says where the B-scans lie on the {located} image only."
         self.note.setText(note)
         self.note.setVisible(bool(note))
+        self.blend_bar.show_for(exam, index)
+        self._show_blend()
+        self._show_heat()
+        self._show_etdrs()
+
+    def _picture_of(self, image: EnFaceImage) -> Picture | None:
+        """The picture if it is made, else it is made and comes later."""
+        picture = self._pictures.made(image)
+        if picture is None:
+            self._pictures.make(image, self._on_picture)
+        return picture
 
     def _on_picture(self, image: EnFaceImage, picture: Picture) -> None:
         if image is self._image:  # else another was chosen meanwhile
             self.view.set_pixels(picture)
+        elif image is self._over:
+            self.view.fundus.show_blended(picture)
+
+    def _show_blend(self) -> None:
+        exam, index = self._session.exam, self.blend_bar.image
+        over = None if exam is None or index is None else exam.enface[index]
+        self.view.fundus.blended.setOpacity(self.blend_bar.opacity)
+        if over is not self._over:
+            self._over = over
+            self.view.fundus.show_blended(None if over is None else self._picture_of(over))
+
+    def _look(self) -> None:
+        session = self._session
+        self.view.fundus.set_heat_look(
+            session.overlay_opacity, session.overlay_colormap, session.overlay_threshold
+        )
+
+    def _show_heat(self) -> None:
+        session, index = self._session, self.image_chooser.currentIndex()
+        exam, analysis, target = session.exam, session.analysis, session.disease
+        heat, text, reason = None, "Heat", ""
+        if exam is None or self._image is None:
+            pass
+        elif analysis is None or target not in analysis.targets:
+            reason = (
+                "There is no saliency to show: run the analysis, and select a row of its scores."
+            )
+        elif not (source := heat_source(exam, analysis, index)):
+            reason = "The model has not seen this image, and the B-scans are not placed on it."
+        else:
+            text = f"Heat: {target}" + ("" if source == "OCT" else f" in the {source} image")
+            if session.show_heat:
+                heat = self._heats.ask(exam, analysis, index, target)
+        self.switches.set_heat(text, reason)
+        self.view.fundus.show_heat(heat)
+
+    def _on_heat(self, target: str) -> None:
+        if target == self._session.disease:
+            self._show_heat()
+
+    def _place_fovea(self, place: QPointF) -> None:
+        # pixel centres are at integers in the session, and at a half in the scene
+        self._session.place_fovea(
+            self.image_chooser.currentIndex(), place.y() - 0.5, place.x() - 0.5
+        )
+
+    def _show_etdrs(self) -> None:
+        fovea, outlines = None, []
+        if self._image is not None:
+            fovea = self._session.fovea(self.image_chooser.currentIndex())
+            outlines = [line[:, ::-1] + 0.5 for line in etdrs_outlines(fovea, self._image)]
+        self.switches.set_fovea(fovea if outlines else None)
+        if fovea is None or not outlines or not self._session.show_etdrs:
+            self.view.set_etdrs(None)
+        else:
+            self.view.set_etdrs((fovea.column + 0.5, fovea.row + 0.5), outlines)
 
     def _show_bscan(self) -> None:
         exam, bscan = self._session.exam, self._session.bscan

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import (
     QColor,
-    QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPainterPath,
     QPen,
-    QPixmap,
+    QPolygonF,
     QResizeEvent,
     QTransform,
     QWheelEvent,
@@ -23,7 +24,6 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import (
     QApplication,
     QGraphicsPathItem,
-    QGraphicsPixmapItem,
     QGraphicsScene,
     QGraphicsView,
     QWidget,
@@ -31,6 +31,8 @@ from qtpy.QtWidgets import (
 
 from napari_octcube._bscan_lines import BScanLines
 from napari_octcube._widgets.bscan_mark import OTHERS, draw_bscan_mark
+from napari_octcube._widgets.etdrs_mark import draw_etdrs
+from napari_octcube._widgets.fundus_items import FundusItems
 
 MARGIN_PX = 6
 WHEEL_FACTOR = 1.25  # per notch
@@ -49,25 +51,35 @@ STEPS = {
     Qt.Key.Key_Home: -(10**6),
     Qt.Key.Key_End: 10**6,
 }
-TIP = "Click: go to the nearest B-scan. Arrow keys: next and previous. Wheel: zoom. Drag: move. 0: whole image."
+GRIP_PX = 12  # so near to the fovea a drag moves it
+NUDGES = {
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Down: (0, 1),
+    Qt.Key.Key_Right: (1, 0),
+}
+TIP = (
+    "Click: go to the nearest B-scan. Arrow keys: next and previous. Wheel: zoom. Drag: move. 0: whole image.\n"
+    "Drag the cross in the ETDRS grid, or Shift and an arrow key: move the fovea."
+)
 
 
 class LocalizerView(QGraphicsView):
     """A scene whose coordinates are the picture's: (0, 0) is its top-left corner, a pixel's centre at +0.5.
 
-    ``clicked`` carries the B-scan nearest to a click, ``stepped`` by how many B-scans a key moves.
+    ``clicked`` carries the B-scan nearest to a click, ``stepped`` by how many B-scans a key moves, ``fovea_dragged``
+    where the fovea shall be.
     """
 
     clicked = Signal(int)
     stepped = Signal(int)
+    fovea_dragged = Signal(QPointF)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._picture = QGraphicsPixmapItem()
-        self._picture.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
         self._others = QGraphicsPathItem()
         scene = QGraphicsScene(self)
-        scene.addItem(self._picture)
+        self.fundus = FundusItems(scene)
         scene.addItem(self._others)
         self.setScene(scene)
         self._lines: BScanLines | None = None
@@ -76,6 +88,10 @@ class LocalizerView(QGraphicsView):
         # Whether the whole picture is shown, and stays so when the view changes its size.
         self._whole = True
         self._pressed: QPoint | None = None
+        self._fovea: QPointF | None = None  # while the ETDRS grid is shown
+        self._etdrs: list[QPolygonF] = []
+        self._grips_fovea = False
+        self._has_moved = False  # since the button was pressed
         self.setRenderHints(
             QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform
         )
@@ -88,6 +104,7 @@ class LocalizerView(QGraphicsView):
         self.setBackgroundBrush(Qt.GlobalColor.black)
         self.setStyleSheet("background: black;")
         self.viewport().setCursor(Qt.CursorShape.CrossCursor)
+        self.viewport().setMouseTracking(True)  # to show what can be gripped
         self.setToolTip(TIP)
         self.setMinimumSize(120, 120)
 
@@ -105,7 +122,7 @@ class LocalizerView(QGraphicsView):
             True height of a pixel over its width.
         """
         rows, columns = shape
-        self._picture.setPixmap(QPixmap())
+        self.fundus.set_frame(shape)
         self._stretch = stretch
         self.setSceneRect(QRectF(0, 0, columns, rows))
         self.show_whole()
@@ -115,17 +132,15 @@ class LocalizerView(QGraphicsView):
 
         It may be a smaller copy of the image that the lines refer to.
         """
-        pixels = np.ascontiguousarray(pixels)
-        layout = (
-            QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
-        )
-        height, width = pixels.shape[:2]
-        frame = self.sceneRect()
-        image = QImage(pixels.data, width, height, pixels.strides[0], layout)
-        self._picture.setPixmap(QPixmap.fromImage(image))  # which copies
-        self._picture.setTransform(
-            QTransform.fromScale(frame.width() / width, frame.height() / height)
-        )
+        self.fundus.show_picture(np.ascontiguousarray(pixels))
+
+    def set_etdrs(
+        self, fovea: tuple[float, float] | None, outlines: Sequence[NDArray[np.float64]] = ()
+    ) -> None:
+        """Show the ETDRS grid around a fovea, or none; places are (x, y) in the scene."""
+        self._fovea = None if fovea is None else QPointF(*fovea)
+        self._etdrs = [QPolygonF([QPointF(x, y) for x, y in line]) for line in outlines]
+        self.viewport().update()
 
     def set_lines(self, lines: BScanLines | None) -> None:
         """Show the B-scans' lines, or none."""
@@ -174,20 +189,24 @@ class LocalizerView(QGraphicsView):
         return max(1e-3, min(width / scene.width(), height / (scene.height() * self._stretch)))
 
     def drawForeground(self, painter: QPainter | None, rect: QRectF) -> None:
-        lines = self._lines
-        if painter is None or lines is None or not 0 <= self._bscan < len(lines.lines):
+        if painter is None:
             return
-        # on the screen, where the mark has the same size at any zoom
+        # on the screen, where the marks have the same size at any zoom
         to_screen = self.viewportTransform()
-        points = [to_screen.map(QPointF(x, y)) for x, y in lines.lines[self._bscan]]
         painter.save()
         painter.resetTransform()
-        draw_bscan_mark(
-            painter,
-            np.array([(point.x(), point.y()) for point in points]),
-            self._bscan + 1,
-            QRectF(self.viewport().rect()),
-        )
+        if self._fovea is not None:
+            outlines = [to_screen.map(outline) for outline in self._etdrs]
+            draw_etdrs(painter, outlines, to_screen.map(self._fovea))
+        lines = self._lines
+        if lines is not None and 0 <= self._bscan < len(lines.lines):
+            points = [to_screen.map(QPointF(x, y)) for x, y in lines.lines[self._bscan]]
+            draw_bscan_mark(
+                painter,
+                np.array([(point.x(), point.y()) for point in points]),
+                self._bscan + 1,
+                QRectF(self.viewport().rect()),
+            )
         painter.restore()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -200,26 +219,53 @@ class LocalizerView(QGraphicsView):
             self.zoom_by(WHEEL_FACTOR ** (event.angleDelta().y() / 120))
             event.accept()
 
+    def _is_at_fovea(self, place: QPoint) -> bool:
+        if self._fovea is None:
+            return False
+        return (self.mapFromScene(self._fovea) - place).manhattanLength() <= GRIP_PX
+
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
             self._pressed = event.position().toPoint()
+            self._has_moved = False
+            self._grips_fovea = self._is_at_fovea(self._pressed)
+            if self._grips_fovea:
+                return  # the picture stays
         super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        if event is not None:
+            at = event.position().toPoint()
+            if self._pressed is None:
+                grip, cross = Qt.CursorShape.SizeAllCursor, Qt.CursorShape.CrossCursor
+                self.viewport().setCursor(grip if self._is_at_fovea(at) else cross)
+            elif (at - self._pressed).manhattanLength() >= QApplication.startDragDistance():
+                self._has_moved = True
+            if self._grips_fovea:
+                if self._has_moved:
+                    self.fovea_dragged.emit(self.mapToScene(at))
+                return
+        super().mouseMoveEvent(event)
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         super().mouseReleaseEvent(event)
-        pressed, self._pressed = self._pressed, None
+        pressed, self._pressed, self._grips_fovea = self._pressed, None, False
         self.viewport().setCursor(Qt.CursorShape.CrossCursor)
         if event is None or pressed is None or event.button() != Qt.MouseButton.LeftButton:
             return
         at = event.position().toPoint()
-        was_drag = (at - pressed).manhattanLength() >= QApplication.startDragDistance()
-        if not was_drag and self._lines is not None:
+        far = (at - pressed).manhattanLength() >= QApplication.startDragDistance()
+        if not (far or self._has_moved) and self._lines is not None:
             point = self.mapToScene(at)
             self.clicked.emit(self._lines.nearest((point.x(), point.y()), self._stretch))
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         key = event.key() if event is not None else None
-        if key in STEPS:
+        shifted = event is not None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        if shifted and self._fovea is not None and key in NUDGES:
+            right, down = NUDGES[Qt.Key(key)]
+            self.fovea_dragged.emit(self._fovea + QPointF(right, down / self._stretch))
+        elif key in STEPS:
             self.stepped.emit(STEPS[Qt.Key(key)])
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom_by(WHEEL_FACTOR)

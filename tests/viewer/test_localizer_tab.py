@@ -41,7 +41,7 @@ def has_lines(tab):
 
 
 def is_filled(tab):
-    return not tab.view._picture.pixmap().isNull()
+    return not tab.view.fundus.picture.pixmap().isNull()
 
 
 def test_without_an_exam_it_says_so(tab):
@@ -133,7 +133,9 @@ def test_large_photographs_never_stop_the_viewer(tab, session, qtbot, longest_st
     assert is_filled(tab)  # at once: it was made before
     tab.image_chooser.setCurrentText("CFP")
     assert is_filled(tab)
-    left, right = (tab.view._picture.pixmap().toImage().pixelColor(x, 5).red() for x in (5, 1900))
+    left, right = (
+        tab.view.fundus.picture.pixmap().toImage().pixelColor(x, 5).red() for x in (5, 1900)
+    )
     assert left < 10
     assert right > 220
 
@@ -154,7 +156,7 @@ def test_a_picture_that_comes_late_is_not_shown(tab, session, qtbot, monkeypatch
     gate.set()
     qtbot.waitUntil(lambda: made == [FAF])
     qtbot.wait(50)
-    assert tab.view._picture.pixmap().width() == IR.shape[1]
+    assert tab.view.fundus.picture.pixmap().width() == IR.shape[1]
 
 
 def test_click_and_keys_drive_the_session(tab, session, qtbot):

@@ -52,3 +52,32 @@ def test_a_new_run_clears_the_last_error(session):
     session.fail("It broke.")
     session.begin(exam)
     assert session.error == ""
+
+
+def test_a_fovea_is_estimated_until_it_is_placed(session):
+    session.show_exam(make_exam())
+    heard = []
+    session.fovea_moved.connect(heard.append)
+    assert session.fovea(0).estimate
+    session.place_fovea(0, 5.5, 99.0)
+    assert (session.fovea(0).row, session.fovea(0).column) == (5.5, 31.0)  # within the image
+    assert not session.fovea(0).estimate
+    session.forget_fovea(0)
+    assert session.fovea(0).estimate
+    assert heard == [0, 0]
+
+
+def test_a_placed_fovea_is_remembered_by_the_exam(session):
+    session.show_exam(make_exam())
+    session.place_fovea(0, 5.0, 9.0)
+    session.show_exam(make_exam(bright=(10, 1, 2)))  # another eye of the same shape
+    assert session.fovea(0).estimate
+    session.show_exam(make_exam())  # the same one, read again
+    assert session.fovea(0).row == 5.0
+
+
+def test_how_the_overlay_looks_outlives_the_exam(session):
+    session.show_exam(make_exam())
+    session.overlay_opacity, session.overlay_threshold = 0.3, 0.4
+    session.show_exam(make_exam())
+    assert (session.overlay_opacity, session.overlay_threshold) == (0.3, 0.4)
