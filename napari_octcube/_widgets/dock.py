@@ -16,6 +16,7 @@ from napari_octcube._exam_listing import ExamListing
 from napari_octcube._inference import InferenceClient
 from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._opening import ExamOpener
+from napari_octcube._recall import Recall
 from napari_octcube._remembered import remembered_archive
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
@@ -66,6 +67,7 @@ class OCTCubeDock(QTabWidget):
         self._drops = ExamDrops(self, self.open_paths, show_error)
         self.open_button = OpenButton(self.open_paths)
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
+        self.recall = Recall(self.session, self._dispatch)
         self.views = Views(napari_viewer, self.session, self.scene, self._dispatch)
         self.view_bar = ViewBar(self.session, self.views)
         self.view_bar.add_keys(self)
@@ -120,6 +122,7 @@ class OCTCubeDock(QTabWidget):
         self.opener.cancel()
         self.similar_tab.close_down()
         self.client.close()
+        self.recall.close()
         self.views.close()
         self.beside.close()
         self.scene.close()

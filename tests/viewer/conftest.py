@@ -57,6 +57,7 @@ class Owner:
 def own_configuration(tmp_path, monkeypatch):
     """Salts and what the viewer remembers, away from those of whoever runs the tests."""
     monkeypatch.setenv("OCTCUBE_CONFIG", str(tmp_path / "configuration"))
+    monkeypatch.setenv("OCTCUBE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
