@@ -28,6 +28,7 @@ from octcube_core.results import Analysis, EnFaceSaliency
 from octcube_core.runtime import deterministic, device_label, precision_label
 from octcube_core.saliency import CachedTail, normalise
 from octcube_core.token_grid import PatchGrid, TokenGrid
+from octcube_core.tower_run import run_tower
 
 
 def analyze(
@@ -118,7 +119,7 @@ def analyze(
         },
         timings_s=clock.timings(),
         run_notes=tuple(notes),
-        warnings=exam.warnings + model_warnings(exam, model),
+        warnings=exam.warnings + model_warnings(exam, model.card),
     )
 
 
@@ -157,7 +158,8 @@ def _run(
     with deterministic(device), ExitStack() as open_tails:
         tails: dict[str, CachedTail] = {}
         for tower in towers:
-            tail = _tail(tower, next(model.parameters()), layer, progress)
+            progress.report("Running the network")
+            tail = run_tower(tower, device, layer, progress.block)
             tails[tower.modality] = open_tails.enter_context(tail)
             progress.block()
         clock.stop("network", device)
@@ -169,23 +171,6 @@ def _run(
         }
         clock.stop("saliency", device)
     return _Ran(found, embeddings, maps)
-
-
-def _tail(tower: Tower, like: torch.Tensor, layer: str, progress: Progress) -> CachedTail:
-    """Run a tower, in fast mode on its sample of tokens, where a parameter is."""
-    progress.report("Running the network")
-    volume = tower.volume.to(like.device)
-    sample, keep, weight = tower.sample, None, None
-    if sample is not None:
-        keep, weight = sample.index[None].to(like.device), sample.weight.to(like.device)
-    with torch.no_grad():
-        tokens = tower.encoder.trunk(
-            volume, lambda _done, _total: progress.block(), keep=keep, weight=weight
-        )
-    grid = _shape(tower.grid)
-    layers = grid[0] if tower.by_layer else None
-    pooling = tower.pooling(like.device)
-    return CachedTail(tower.encoder, tower.project, tokens, grid, layer, sample, layers, pooling)
 
 
 def _device(model: Model) -> torch.device:

@@ -28,6 +28,14 @@ class Findings:
     normal: float | None = None
     measurements: tuple[Measurement, ...] = ()
 
+    @property
+    def top_target(self) -> str | None:
+        """As ``Analysis.top_target``."""
+        # The first of several that are equally probable.
+        disease = max(self.scores, key=lambda score: score.probability, default=None)
+        found = disease or next(iter(self.measurements), None)
+        return None if found is None else found.abbreviation
+
 
 def normal_probability(probabilities: NDArray[np.float32]) -> float:
     """Probability of a normal eye as the OCTCube reference reports it.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from octcube_core.checkpoints.card import ModelCard
 from octcube_core.exam import Exam
-from octcube_core.models.family import Model
 
 
-def model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
-    """Sentences on what makes this exam other than what this model was made for."""
-    card, warnings = model.card, []
+def model_warnings(exam: Exam, card: ModelCard) -> tuple[str, ...]:
+    """Sentences on what makes this exam other than what the model of a card was made for."""
+    warnings = []
     bscans, frames = exam.volume.shape[0], card.architecture.input_shape[0]
     if not card.architecture.planar:
         if bscans == 1:
@@ -28,7 +28,8 @@ def model_warnings(exam: Exam, model: Model) -> tuple[str, ...]:
         warnings.append(
             "RETFound's encoder was given the fundus photograph; its weights trained on OCT have seen B-scans only."
         )
-    missing = [name for name in getattr(model, "modalities", ()) if name not in exam.modalities]
+    known = card.alignment.modalities if card.alignment is not None else ()
+    missing = [name for name in known if name not in exam.modalities]
     if missing:
         warnings.append(f"The exam has no {' and no '.join(missing)} image, which the model knows.")
     if card.synthetic and exam.format != "synthetic":

@@ -9,7 +9,7 @@ import torch
 
 from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import InputError
-from octcube_core.exam import Exam, Modality
+from octcube_core.exam import EnFaceImage, Exam, Modality
 from octcube_core.models.coep import COEPModel, PooledTower
 from octcube_core.models.family import Model
 from octcube_core.models.mae import MaskedAutoencoder
@@ -25,6 +25,8 @@ from octcube_core.token_grid import PatchGrid, TokenGrid
 ENFACE_PREFERENCE: tuple[Modality, ...] = ("CFP", "IR", "FAF", "OCT", "FA", "ICGA")
 
 Outputs = Mapping[str, torch.Tensor]  # of each modality's tower, (1, n), without a graph
+# Of each modality that a model looks at: its prepared tensor, and where the tokens lie.
+TowerInputs = Mapping[str, tuple[torch.Tensor, TokenGrid | PatchGrid]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
     InputError
         If the exam lacks what the model needs.
     """
-    card = model.card
+    return towers_of(tower_inputs(exam, model.card), model)
+
+
+def tower_inputs(exam: Exam, card: ModelCard) -> TowerInputs:
+    """What a model with this card looks at, the volume first; needs no weights. InputError if that is nothing."""
     if card.architecture.planar:
         known = card.enface_modalities or ENFACE_PREFERENCE
         had = [image.modality for image in exam.enface]
@@ -95,38 +101,46 @@ def exam_towers(exam: Exam, model: Model) -> list[Tower]:
             raise InputError(
                 f"{card.name} looks at {kind} images, and this exam has none; choose a model for volumes."
             )
-        return [_image_tower(exam, model, modality)]
-    if isinstance(model, COEPModel):
-        volume, grid = prepare(exam, card)
-        tower = model.oct_tower
-        towers = [Tower("OCT", tower.encoder, tower.project, volume, grid, pooled=tower)]
-        given = [name for name in model.modalities if name in exam.modalities]
-        return towers + [_image_tower(exam, model, name) for name in given]
-    volume, grid = prepare(exam, card)
-    by_layer = isinstance(model, OCTCubeClassifier) and model.head.takes_layers
-    return [Tower("OCT", model.encoder, _projection(model), volume, grid, by_layer=by_layer)]
+        return {modality: prepare_image(_image(exam, modality), card.architecture)}
+    inputs: dict[str, tuple[torch.Tensor, TokenGrid | PatchGrid]] = {"OCT": prepare(exam, card)}
+    if card.alignment is not None:
+        for name in card.alignment.modalities:
+            if name in exam.modalities:
+                inputs[name] = prepare_image(_image(exam, name), card.alignment.enface)
+    return inputs
+
+
+def towers_of(inputs: TowerInputs, model: Model) -> list[Tower]:
+    """The towers of a model on what ``tower_inputs`` prepared for its card."""
+    return [_tower(model, modality, *given) for modality, given in inputs.items()]
 
 
 def _projection(model: OCTCubeClassifier | FeatureEncoder | MaskedAutoencoder) -> Project:
     return model.head if isinstance(model, OCTCubeClassifier) else model.encoder.features
 
 
-def _image_tower(exam: Exam, model: Model, modality: str) -> Tower:
-    image = next(image for image in exam.enface if image.modality == modality)
-    if isinstance(model, COEPModel):
-        tower, number = model.enface_tower, model.modality_number(modality)
-        pixels, grid = prepare_image(image, tower.encoder.architecture)
-        return Tower(
-            modality,
-            tower.encoder,
-            lambda pooled: tower.project(pooled, number),
-            pixels,
-            grid,
-            pooled=tower,
-            kind=number,
-        )
-    pixels, grid = prepare_image(image, model.encoder.architecture)
-    return Tower(modality, model.encoder, _projection(model), pixels, grid)
+def _image(exam: Exam, modality: str) -> EnFaceImage:
+    return next(image for image in exam.enface if image.modality == modality)
+
+
+def _tower(model: Model, modality: str, values: torch.Tensor, grid: TokenGrid | PatchGrid) -> Tower:
+    if not isinstance(model, COEPModel):
+        by_layer = isinstance(model, OCTCubeClassifier) and model.head.takes_layers
+        by_layer = by_layer and isinstance(grid, TokenGrid)
+        return Tower(modality, model.encoder, _projection(model), values, grid, by_layer=by_layer)
+    if modality == "OCT":
+        volumes = model.oct_tower
+        return Tower(modality, volumes.encoder, volumes.project, values, grid, pooled=volumes)
+    images, number = model.enface_tower, model.modality_number(modality)
+    return Tower(
+        modality,
+        images.encoder,
+        lambda pooled: images.project(pooled, number),
+        values,
+        grid,
+        pooled=images,
+        kind=number,
+    )
 
 
 def head_objectives(card: ModelCard, modality: str) -> list[Objective]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, TypeVar
@@ -36,7 +36,7 @@ class OrderedPool(Generic[Result]):
         self._start = start, arguments
         self._lost = lost
 
-    def results(self, numbers: Sequence[int]) -> Iterator[tuple[int, Result]]:
+    def results(self, numbers: Sequence[int]) -> Generator[tuple[int, Result], None, None]:
         """Yield each number with its result, in order; a few are worked on ahead, so memory does not grow."""
         ahead = 2 * self._workers
         done: dict[int, Result] = {}

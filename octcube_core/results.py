@@ -173,10 +173,7 @@ class Analysis:
 
     def key_bscans(self, abbreviation: str, count: int = 3) -> list[int]:
         """B-scans at the centres of the most salient token layers, most salient first; none without evidence."""
-        importance = self.saliency[self.index(abbreviation)].mean(axis=(1, 2))
-        order = [z for z in np.argsort(-importance, kind="stable") if importance[z] > 0]
-        bscans = dict.fromkeys(self.grid.bscan_of_token(int(z)) for z in order)
-        return list(bscans)[:count]
+        return self.grid.key_bscans(self.saliency[self.index(abbreviation)], count)
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,12 @@ class TokenGrid:
         centre = z * self.step_voxels[0] + self.origin_voxels[0]
         return int(np.clip(np.rint(centre), 0, self.volume_shape[0] - 1))
 
+    def key_bscans(self, saliency: NDArray[np.float32], count: int) -> list[int]:
+        """B-scans at the centres of the most salient layers of a map on this grid, most salient first."""
+        importance = saliency.mean(axis=(1, 2))
+        order = [z for z in np.argsort(-importance, kind="stable") if importance[z] > 0]
+        return list(dict.fromkeys(self.bscan_of_token(int(z)) for z in order))[:count]
+
     def scale_and_translate(
         self, spacing: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""``octcube analyze``: scores of one exam, and pictures of why."""
+"""``octcube analyze``: scores of one exam, and pictures of why, or of many exams, as a table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octcube_core.checkpoints.card import SALIENCY_LAYERS, SALIENCY_METHODS
+from octcube_core.cli import analyze_table
 from octcube_core.cli.arguments import add_exam, add_runtime, read_chosen
 from octcube_core.cli.output import progress
 from octcube_core.errors import printable
@@ -17,10 +18,23 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    analyze = commands.add_parser("analyze", help="score an exam and show why")
+    analyze = commands.add_parser(
+        "analyze",
+        help="score an exam and show why, or all exams of a folder into a table",
+        description="Score an exam and show why, in a results folder. With --out FILE.parquet or FILE.csv: score "
+        "every exam of a folder or file, a row each. What cannot be analysed is a row that says why; a run that was "
+        "ended goes on with --resume. The table holds each exam's path, without which it would be of no use, and "
+        "nothing else of who the patient is unless --with-patient asks for it.",
+    )
     add_exam(analyze)
     analyze.add_argument("--model", required=True, metavar="NAME_OR_FILE", help="e.g. demo")
-    analyze.add_argument("--out", required=True, type=Path, metavar="DIR", help="results folder")
+    analyze.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="results folder; or FILE.parquet or FILE.csv, a table of all exams",
+    )
     add_runtime(analyze)
     analyze.add_argument(
         "--saliency", choices=tuple(SALIENCY_METHODS), help="default: what the model's card says"
@@ -36,10 +50,14 @@ def add(commands: Any) -> None:
         action="store_true",
         help="leave most of the background out: about twice as fast or more, with slightly other probabilities",
     )
+    analyze_table.add(analyze)
     analyze.set_defaults(run=_analyze)
 
 
 def _analyze(arguments: argparse.Namespace) -> None:
+    if analyze_table.wanted(arguments):
+        analyze_table.run(arguments)
+        return
     from octcube_core.export import result_folder, scores_report, write_results
 
     # Before the model is loaded: a folder that cannot be written to must not cost minutes.

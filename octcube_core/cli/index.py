@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octcube_core.cli.arguments import add_runtime, positive
-from octcube_core.cli.output import print_json, print_lines, print_table, progress
+from octcube_core.cli.output import (
+    print_json,
+    print_json_line,
+    print_lines,
+    print_table,
+    progress,
+    progress_lines,
+)
 from octcube_core.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -136,7 +142,7 @@ def _fill(index: EmbeddingIndex, arguments: argparse.Namespace) -> None:
     from octcube_core.retrieval.label_table import LabelTable
 
     labels = LabelTable.read(arguments.labels) if arguments.labels is not None else None
-    with _progress(arguments.json) as on_progress:
+    with progress_lines() if arguments.json else progress() as on_progress:
         plan = plan_filling(arguments.sources, index, on_progress)
         model = scorer = None
         if plan.todo:
@@ -156,7 +162,7 @@ def _fill(index: EmbeddingIndex, arguments: argparse.Namespace) -> None:
         )
     counts = index.counts()
     if arguments.json:
-        _print_line({"report": _as_json(report), "index": counts})
+        print_json_line({"report": _as_json(report), "index": counts})
     else:
         _print_report(report, index, counts)
     if report.failures and not counts["exams"]:
@@ -183,21 +189,6 @@ def _load(name: str, arguments: argparse.Namespace, on_progress: OnProgress) -> 
     )
     model_identity(model, name)
     return model
-
-
-@contextmanager
-def _progress(lines: bool) -> Iterator[OnProgress]:
-    """A bar on a terminal, or a line of JSON for each step, which the viewer reads."""
-    if not lines:
-        with progress() as on_progress:
-            yield on_progress
-    else:
-        yield lambda stage, fraction: _print_line({"stage": stage, "fraction": fraction})
-
-
-def _print_line(data: Any) -> None:
-    sys.stdout.write(json.dumps(data) + "\n")
-    sys.stdout.flush()
 
 
 def _as_json(report: FillReport) -> dict[str, Any]:

@@ -29,6 +29,18 @@ def progress() -> Iterator[Callable[[str, float], None]]:
         yield lambda stage, fraction: bar.update(task, description=stage, completed=fraction)
 
 
+@contextmanager
+def progress_lines() -> Iterator[Callable[[str, float], None]]:
+    """A line of JSON on stdout for each step, which the viewer reads."""
+    yield lambda stage, fraction: print_json_line({"stage": stage, "fraction": fraction})
+
+
+def print_json_line(data: Any) -> None:
+    """Print JSON on one line of stdout, at once."""
+    sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
 def print_json(data: Any) -> None:
     """Print JSON on stdout."""
     # ASCII: a terminal or a pipe of any encoding takes it.
