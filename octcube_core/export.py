@@ -100,13 +100,13 @@ class ResultFiles:
             report_pdf=REPORT_PDF if explained else None,
             saliency=SALIENCY if explained else None,
             montage=MONTAGE if explained else None,
-            views=_file_names("views_{}.png", analysis.leading_targets()),
-            enface_saliency=_file_names("saliency_{}.ome.tif", images),
-            embeddings=_file_names("embedding_{}.npy", analysis.embeddings),
+            views=target_files("views_{}.png", analysis.leading_targets()),
+            enface_saliency=target_files("saliency_{}.ome.tif", images),
+            embeddings=target_files("embedding_{}.npy", analysis.embeddings),
         )
 
 
-def _file_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
+def target_files(pattern: str, names: Iterable[str]) -> dict[str, str]:
     """A file name each that every file system takes, whatever a model calls its targets."""
     files: dict[str, str] = {}
     for name in names:

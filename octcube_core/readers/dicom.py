@@ -30,7 +30,10 @@ from octcube_core.readers.dicom_pixels import frame_layout, read_frames
 from octcube_core.readers.dicom_values import reading_dicom
 from octcube_core.readers.options import NO_OPTIONS, ReadOptions
 
-_ANALYSIS = uid.OphthalmicOpticalCoherenceTomographyBscanVolumeAnalysisStorage
+_ANALYSES = (
+    uid.OphthalmicOpticalCoherenceTomographyBscanVolumeAnalysisStorage,
+    uid.ParametricMapStorage,  # such as our own saliency
+)
 
 
 def read(path: Path, options: ReadOptions = NO_OPTIONS) -> Exam:
@@ -98,7 +101,7 @@ def assemble(
 
 
 def _check_is_bscans(file: DicomFile) -> None:
-    if file.sop_class not in PHOTOGRAPHS and file.sop_class != _ANALYSIS:
+    if file.sop_class not in PHOTOGRAPHS and file.sop_class not in _ANALYSES:
         return
     other = oct_file_of(file) if file.sop_class in PHOTOGRAPHS else None
     hint = f"open {other}, which belongs to it" if other else "open the OCT file of the same exam"

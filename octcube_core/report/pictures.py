@@ -66,7 +66,7 @@ def front_picture(exam: Exam, analysis: Analysis, target: str) -> tuple[ReportPi
     else:
         why = "The file does not say where the B-scans lie on a fundus image"
     if not has_planes_across(exam):
-        pattern = exam.scan_pattern if exam.volume.shape[0] > 1 else "single B-scan"
+        pattern = f"{exam.scan_pattern} scan" if exam.volume.shape[0] > 1 else "single B-scan"
         return None, f"{why}, and a {pattern} has no view from the front: there is no heat map."
     view = _stretched(en_face_view(exam, analysis, target))
     width = exam.volume.shape[2]

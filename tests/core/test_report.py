@@ -232,7 +232,7 @@ def test_where_there_is_no_view_from_the_front_it_is_said(
     report = make_report(dataclasses.replace(known_exam, scan_pattern=pattern), known_analysis)
     assert report.front is None
     for text in both(report):
-        assert f"a {pattern} has no view from the front: there is no heat map" in text
+        assert f"a {pattern} scan has no view from the front: there is no heat map" in text
 
 
 def test_no_evidence_is_said_and_the_middle_bscan_shown(
