@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_octcube._session import Session
 from napari_octcube._widgets.aspect_switch import AspectSwitch
 from napari_octcube._widgets.exam_facts import ExamFacts
+from napari_octcube._widgets.key_bscans import KeyBScans
 from napari_octcube._widgets.model_chooser import ModelChooser
+from napari_octcube._widgets.overlay_bar import OverlayBar
 from napari_octcube._widgets.run_bar import RunBar
+from napari_octcube._widgets.saliency_curve import SaliencyCurve
 from napari_octcube._widgets.score_table import ScoreTable
 from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
 
@@ -33,6 +37,9 @@ class AnalysisTab(QWidget):
         self.run_bar = RunBar(session, on_run, on_cancel)
         self.score_table = ScoreTable(session)
         self.overlay_note = _note()
+        self.key_bscans = KeyBScans(session)
+        self.saliency_curve = SaliencyCurve(session)
+        self.overlay_bar = OverlayBar(session)
         self.warnings = _note()
         self.model_title = _note()
         self.disclaimer = _note(DISCLAIMER)
@@ -50,6 +57,9 @@ class AnalysisTab(QWidget):
         column.addWidget(self.run_bar)
         column.addWidget(self.score_table)
         column.addWidget(self.overlay_note)
+        column.addWidget(self.key_bscans)
+        column.addWidget(self.saliency_curve)
+        column.addWidget(self.overlay_bar)
         column.addWidget(self.warnings)
         column.addStretch()
         self.scroll_area = QScrollArea()  # a small screen scrolls instead of squeezing the rows
@@ -67,12 +77,21 @@ class AnalysisTab(QWidget):
         outer.addWidget(self.scroll_area, 1)
         outer.addLayout(footer)
         session.events.analysis.connect(self._refresh)
+        session.events.analysis.connect(self._show_results)
         session.events.disease.connect(self._refresh)
         self._refresh()
 
     def add_view_bar(self, bar: QWidget) -> None:
         """Put the switches between the views where the eye looks first, below the exam's facts."""
         self._column.insertWidget(self._column.indexOf(self.aspect_switch), bar)
+
+    def _show_results(self, analysis: Analysis | None) -> None:
+        if analysis is not None:
+            QTimer.singleShot(0, self._scroll_to_results)  # once they have their place
+
+    def _scroll_to_results(self) -> None:
+        if self.overlay_bar.isVisible():
+            self.scroll_area.ensureWidgetVisible(self.overlay_bar, 0, 0)
 
     def _refresh(self) -> None:
         exam, analysis = self._session.exam, self._session.analysis

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_octcube._session import Session
+from napari_octcube._time_left import TimeLeft, in_words
 from napari_octcube._widgets.progress_line import ProgressLine
 
 RUN_KEY = "F5"
@@ -38,6 +40,9 @@ class RunBar(QWidget):
         self.device_label.setToolTip("What the model runs on")
         self.progress_bar = ProgressLine()
         self.stage_label = QLabel()
+        self.time_label = QLabel()
+        self.time_label.setToolTip("Estimated from the pace so far, once that is steady")
+        self._time_left = TimeLeft()
         self.error_label = QLabel()
         self.error_label.setWordWrap(True)
         grid = QGridLayout(self)
@@ -46,13 +51,22 @@ class RunBar(QWidget):
         grid.addWidget(self.run_button, 0, 0)
         grid.addWidget(self.cancel_button, 0, 1)
         grid.addWidget(self.progress_bar, 1, 0, 1, 2)
-        grid.addWidget(self.stage_label, 2, 0, 1, 2)
+        stage_row = QHBoxLayout()
+        stage_row.addWidget(self.stage_label, 1)
+        stage_row.addWidget(self.time_label)
+        grid.addLayout(stage_row, 2, 0, 1, 2)
         grid.addWidget(self.device_label, 3, 0, 1, 2)
         grid.addWidget(self.error_label, 4, 0, 1, 2)
         grid.setColumnStretch(0, 1)
+        session.events.running.connect(self._time_left.clear)
+        session.events.fraction.connect(self._report)
         for event in ("exam", "device", "running", "stage", "fraction", "error"):
             session.events[event].connect(self._refresh)
         self._refresh()
+
+    def _report(self, fraction: float) -> None:
+        if self._session.running is not None:
+            self._time_left.report(fraction, time.monotonic())
 
     def _refresh(self) -> None:
         session = self._session
@@ -61,6 +75,8 @@ class RunBar(QWidget):
         self.cancel_button.setEnabled(running)
         self.device_label.setText(f"Runs on: {session.device or 'the model process is starting …'}")
         self.stage_label.setText(session.stage or "Not analysed yet")
+        left = self._time_left.seconds(time.monotonic()) if running else None
+        self.time_label.setText(in_words(left))
         self.progress_bar.show_fraction(session.fraction)
         self.error_label.setText(f"⚠ {session.error}")
         self.error_label.setVisible(bool(session.error))

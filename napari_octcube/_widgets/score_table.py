@@ -16,7 +16,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_octcube._session import Session
+from napari_octcube._validation_words import validation
 from napari_octcube._widgets.score_bar import SCORE_ROLE, ScoreBar
+from octcube_core.checkpoints.card import ModelCard
 from octcube_core.results import DiseaseScore, Measurement
 
 NAME, BAR, VALUE = range(3)
@@ -29,21 +31,23 @@ NORMAL_TIP = (
 )
 
 
-def describe(score: DiseaseScore) -> str:
+def describe(score: DiseaseScore, card: ModelCard) -> str:
     """Tooltip of a disease."""
     verdict = "at or above" if score.present else "below"
     codes = f"\nICD-10: {', '.join(score.icd10)}" if score.icd10 else ""
     return (
         f"{score.name} ({score.abbreviation}){codes}\n"
         f"Probability {score.probability:.3f}, {verdict} the threshold of {score.threshold:.2f}\n"
+        f"{validation(card, score.name, score.abbreviation)}\n"
         "Select to see where the model looked"
     )
 
 
-def describe_measurement(measurement: Measurement) -> str:
+def describe_measurement(measurement: Measurement, card: ModelCard) -> str:
     """Tooltip of a measurement."""
     return (
         f"{measurement.name} ({measurement.abbreviation})\n{measurement.text}\n"
+        f"{validation(card, measurement.name, measurement.abbreviation)}\n"
         "Select to see what raises it"
     )
 
@@ -86,17 +90,17 @@ class ScoreTable(QTableWidget):
                 DISEASE_HEADER if analysis.scores else MEASUREMENT_HEADER
             )
             for score in analysis.scores:
-                self._add_disease(score)
+                self._add_disease(score, analysis.card)
             for measurement in analysis.measurements:
-                self._add_measurement(measurement)
+                self._add_measurement(measurement, analysis.card)
             if analysis.normal_probability is not None:
                 self._add_normal(analysis.normal_probability)
         self.blockSignals(False)
         self.setVisible(self.rowCount() > 0)
         self._select()
 
-    def _add_disease(self, score: DiseaseScore) -> None:
-        row = self._add_row(score.abbreviation, f"{score.probability:.2f}", describe(score))
+    def _add_disease(self, score: DiseaseScore, card: ModelCard) -> None:
+        row = self._add_row(score.abbreviation, f"{score.probability:.2f}", describe(score, card))
         self.item(row, NAME).setData(Qt.ItemDataRole.UserRole, score.abbreviation)
         self.item(row, BAR).setData(SCORE_ROLE, (score.probability, score.threshold))
         if score.present:  # bold as well as orange: colour alone is not for everybody
@@ -105,8 +109,8 @@ class ScoreTable(QTableWidget):
                 font.setBold(True)
                 self.item(row, column).setFont(font)
 
-    def _add_measurement(self, measurement: Measurement) -> None:
-        tip = describe_measurement(measurement)
+    def _add_measurement(self, measurement: Measurement, card: ModelCard) -> None:
+        tip = describe_measurement(measurement, card)
         row = self._add_row(measurement.abbreviation, measurement.text, tip)
         self.item(row, NAME).setData(Qt.ItemDataRole.UserRole, measurement.abbreviation)
 
