@@ -50,6 +50,12 @@ def add(commands: Any) -> None:
         action="store_true",
         help="leave most of the background out: about twice as fast or more, with slightly other probabilities",
     )
+    analyze.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write the saliency as DICOM Parametric Maps as well, which refer to the exam's DICOM files by UID and "
+        "hold nothing else of the patient",
+    )
     analyze_table.add(analyze)
     analyze.set_defaults(run=_analyze)
 
@@ -59,11 +65,14 @@ def _analyze(arguments: argparse.Namespace) -> None:
         analyze_table.run(arguments)
         return
     from octcube_core.export import result_folder, scores_report, write_results
+    from octcube_core.writers.dicom_saliency import check_dicom, write_all_saliency_dicom
 
     # Before the model is loaded: a folder that cannot be written to must not cost minutes.
     with result_folder(arguments.out) as folder, progress() as on_progress:
         on_progress("Reading the exam", 0.0)
         exam = read_chosen(arguments)
+        if arguments.dicom:
+            check_dicom(exam)
         on_progress("Loading the model", 0.0)
         from octcube_core.analysis import analyze
         from octcube_core.checkpoints import load_model
@@ -84,6 +93,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
         )
         on_progress("Writing the results", 1.0)
         write_results(folder, exam, analysis)
+        if arguments.dicom:
+            write_all_saliency_dicom(folder, exam, analysis)
     _print_report(scores_report(exam, analysis), analysis.card.title, arguments.out)
 
 

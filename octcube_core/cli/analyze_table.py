@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from octcube_core.batch.run import TableReport
 
 SHOWN_FAILURES = 20
-_OF_A_FOLDER = {"exam": "--exam", "saliency": "--saliency", "layer": "--layer"}
+_OF_A_FOLDER = {
+    "exam": "--exam",
+    "saliency": "--saliency",
+    "layer": "--layer",
+    "dicom": "--dicom",
+}
 _OF_A_TABLE = {
     "resume": "--resume",
     "workers": "--workers",

@@ -59,6 +59,12 @@ def why_no_dicom(exam: Exam) -> str:
     return ""
 
 
+def check_dicom(exam: Exam) -> None:
+    """Raise InputError if the saliency of an exam cannot be a DICOM file; touches no file."""
+    if why := why_no_dicom(exam):
+        raise InputError(why)
+
+
 def write_saliency_dicom(
     path: Path, exam: Exam, analysis: Analysis, target: str, keep_identity: bool = False
 ) -> None:
@@ -83,8 +89,7 @@ def write_all_saliency_dicom(folder: Path, exam: Exam, analysis: Analysis) -> tu
 
 
 def _source(exam: Exam) -> DicomSource:
-    if why := why_no_dicom(exam):
-        raise InputError(why)
+    check_dicom(exam)
     return find_source(exam)
 
 

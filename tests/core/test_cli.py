@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
@@ -170,6 +171,7 @@ def test_analyze_writes_scores_saliency_and_montage(
     scores = json.loads((out / "scores.json").read_text())
     leading = scores["files"]["views"].values()
     names = {"montage.png", "saliency.ome.tif", "scores.json", "embedding_OCT.npy", *leading}
+    names |= {"report.html", "report.pdf"}
     assert {path.name for path in out.iterdir()} == names
     assert [disease["abbreviation"] for disease in scores["diseases"]] == ["A", "B"]
     for disease in scores["diseases"]:
@@ -233,6 +235,30 @@ def eye_with_infrared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exams") / "with-ir"
     write_exam(exam, folder, "dicom")
     return folder
+
+
+def test_saliency_as_dicom_refers_to_the_exams_file(
+    eye_with_infrared: Path, model_file: Path, tmp_path: Path
+) -> None:
+    eye, out = eye_with_infrared / "oct.dcm", tmp_path / "out"
+    arguments = ["analyze", str(eye), "--model", str(model_file), "--out", str(out), "--dicom"]
+    assert main(arguments) == 0
+    source = pydicom.dcmread(eye)
+    for target in ("A", "B"):
+        made = pydicom.dcmread(out / f"saliency_{target}.dcm")
+        (reference,) = made.SourceImageSequence
+        assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+
+
+def test_saliency_as_dicom_of_another_format_is_refused_before_the_model_is_loaded(
+    eye: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["analyze", str(eye), "--model", "no-such", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--dicom"]) == 2
+    assert "read from another format" in _error_line(capsys)
+    assert main([*arguments[:-1], str(tmp_path / "table.csv"), "--dicom"]) == 2
+    assert "leave --dicom out" in _error_line(capsys)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_aligned_model_prints_its_measurements_and_writes_the_image_map(
