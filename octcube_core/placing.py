@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from octcube_core.scan_pattern import raster_pitch
 
 RIBBON = 0.012  # half the width of a line's ribbon, relative to the image's longer side
+SINGLE_RIBBON = 0.03  # of an only line, which a mark of its place would else hide
 ROWS_AT_ONCE = 256  # so that coordinates of a large image are never held as a whole
 HALF_SAMPLE = 0.5
 
@@ -37,8 +38,9 @@ def on_image(values: Values, polylines: Lines, shape: tuple[int, int]) -> Values
     if raster_pitch(polylines) is not None:
         return _within_raster(values, polylines, shape)
     placed = np.zeros(shape, np.float32)
+    ribbon = SINGLE_RIBBON if len(polylines) == 1 else RIBBON
     for line, along in zip(polylines, values, strict=True):
-        _add_ribbon(placed, line, along)
+        _add_ribbon(placed, line, along, max(1.0, ribbon * max(shape)))
     return placed
 
 
@@ -90,8 +92,8 @@ def _bilinear(
     return result
 
 
-def _add_ribbon(placed: Values, line: NDArray[np.float64], along: Values) -> None:
-    """Raise pixels near a line to the value of the A-scan beside them."""
+def _add_ribbon(placed: Values, line: NDArray[np.float64], along: Values, reach: float) -> None:
+    """Raise pixels within reach of a line to the value of the A-scan beside them."""
     steps = np.diff(line, axis=0)
     reached = np.concatenate([[0.0], np.cumsum(np.hypot(*steps.T))])
     if reached[-1] == 0:
@@ -101,7 +103,6 @@ def _add_ribbon(placed: Values, line: NDArray[np.float64], along: Values) -> Non
     directions = np.gradient(places, axis=0)
     normals = np.column_stack([-directions[:, 1], directions[:, 0]])
     normals /= np.maximum(np.hypot(*normals.T), 1e-12)[:, None]
-    reach = max(1.0, RIBBON * max(placed.shape))
     asides = np.arange(-reach, reach + HALF_SAMPLE, HALF_SAMPLE)
     pixels = np.rint(places[:, None] + asides[None, :, None] * normals[:, None]).astype(np.intp)
     inside = ((pixels >= 0) & (pixels < placed.shape)).all(axis=2)

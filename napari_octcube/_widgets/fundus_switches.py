@@ -26,6 +26,9 @@ class FundusSwitches(QWidget):
         self.fovea_label = QLabel()
         self.estimate_button = QPushButton("Estimate")
         self.estimate_button.setToolTip("Put the fovea back to where it is estimated")
+        policy = self.estimate_button.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # or the picture would shift while the fovea is dragged
+        self.estimate_button.setSizePolicy(policy)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.heat_switch)
