@@ -27,7 +27,8 @@ class FundusSwitches(QWidget):
         self.estimate_button = QPushButton("Estimate")
         self.estimate_button.setToolTip("Put the fovea back to where it is estimated")
         policy = self.estimate_button.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # or the picture would shift while the fovea is dragged
+        # or the picture would shift while the fovea is dragged
+        policy.setRetainSizeWhenHidden(True)
         self.estimate_button.setSizePolicy(policy)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
