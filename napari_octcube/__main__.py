@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-TABS = ("analysis", "localizer", "similar")
+TABS = ("analysis", "localizer", "similar", "report")
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 

@@ -18,6 +18,7 @@ from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._opening import ExamOpener
 from napari_octcube._recall import Recall
 from napari_octcube._remembered import remembered_archive
+from napari_octcube._reporting import Reporting
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
 from napari_octcube._similar import SimilarEyes
@@ -28,6 +29,7 @@ from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
+from napari_octcube._widgets.report_tab import ReportTab
 from napari_octcube._widgets.similar_tab import SimilarTab
 from napari_octcube._widgets.view_bar import ViewBar
 from octcube_core.exam import Exam
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     import napari
 
 MINIMUM_WIDTH = 330
-TAB_STYLE = "QTabBar::tab { padding: 5px 12px; }"  # napari's cuts the letters
+TAB_STYLE = "QTabBar::tab { padding: 5px 6px; }"  # napari's cuts the letters
 
 
 class OCTCubeDock(QTabWidget):
@@ -79,6 +81,8 @@ class OCTCubeDock(QTabWidget):
         self.addTab(self.analysis_tab, "Analysis")
         self.addTab(self.localizer_tab, "Localizer")
         self.addTab(self.similar_tab, "Similar eyes")
+        self.report_tab = ReportTab(self.session, Reporting(self.session, self._dispatch))
+        self.addTab(self.report_tab, "Report")
         self.setCornerWidget(self.open_button)
         self.setMinimumWidth(MINIMUM_WIDTH)
         self.setStyleSheet(TAB_STYLE)
@@ -121,6 +125,7 @@ class OCTCubeDock(QTabWidget):
         self._drops.stop()
         self.opener.cancel()
         self.similar_tab.close_down()
+        self.report_tab.close_down()
         self.client.close()
         self.recall.close()
         self.views.close()

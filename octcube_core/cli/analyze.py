@@ -65,7 +65,7 @@ def _analyze(arguments: argparse.Namespace) -> None:
         analyze_table.run(arguments)
         return
     from octcube_core.export import result_folder, scores_report, write_results
-    from octcube_core.writers.dicom_saliency import check_dicom, write_all_saliency_dicom
+    from octcube_core.writers.dicom_reasons import check_dicom
 
     # Before the model is loaded: a folder that cannot be written to must not cost minutes.
     with result_folder(arguments.out) as folder, progress() as on_progress:
@@ -94,6 +94,8 @@ def _analyze(arguments: argparse.Namespace) -> None:
         on_progress("Writing the results", 1.0)
         write_results(folder, exam, analysis)
         if arguments.dicom:
+            from octcube_core.writers.dicom_saliency import write_all_saliency_dicom
+
             write_all_saliency_dicom(folder, exam, analysis)
     _print_report(scores_report(exam, analysis), analysis.card.title, arguments.out)
 

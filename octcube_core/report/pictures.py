@@ -94,7 +94,7 @@ def _front(
         left = max(4.0, x - draw.textlength(label, font=font) - 10)
         top = float(np.clip(y - 0.6 * NUMBER_SIZE, 0, max(0, size[1] - 1.2 * NUMBER_SIZE)))
         if all(abs(top - other) > NUMBER_SIZE for other in taken):
-            draw.text((left, top), label, LINE_COLOUR, font, stroke_width=2, stroke_fill=(0, 0, 0))
+            draw.text((left, top), label, LINE_COLOUR, font, stroke_width=1, stroke_fill=(0, 0, 0))
             taken.append(top)
     if view.pixel_aspect is None:
         caption += " Not to scale."

@@ -19,14 +19,13 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from octcube_core import __version__
-from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.export import target_files
 from octcube_core.readers.quiet import quiet_warnings
 from octcube_core.results import DISCLAIMER, Analysis
-from octcube_core.views import has_planes_across
 from octcube_core.writers.dicom_header import UNKNOWN, code_sequence
-from octcube_core.writers.dicom_source import FORMAT, Box, DicomSource, find_source
+from octcube_core.writers.dicom_reasons import check_dicom
+from octcube_core.writers.dicom_source import Box, DicomSource, find_source
 from octcube_core.writers.facts import SYNTHETIC_EYE, is_synthetic
 
 if TYPE_CHECKING:
@@ -39,30 +38,6 @@ _OWN_AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 _STUDY = ("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName")
 _GRADIENTS = "Grad-CAM"
-
-
-def why_no_dicom(exam: Exam) -> str:
-    """Why the saliency of an exam cannot be a DICOM file, in one sentence; empty if it can. Touches no file."""
-    if exam.format != FORMAT or exam.source is None:
-        return (
-            "A DICOM export of the saliency refers to the DICOM files of the exam, and this exam was read from "
-            f"another format ({exam.format or 'unknown'})."
-        )
-    if not has_planes_across(exam):
-        pattern = f"{exam.scan_pattern} scan" if exam.volume.shape[0] > 1 else "single B-scan"
-        return (
-            "A DICOM export of the saliency needs B-scans that lie side by side, and those of a "
-            f"{pattern} do not."
-        )
-    if not exam.volume.is_metric:
-        return "A DICOM export of the saliency needs all distances in mm, and the file does not state them."
-    return ""
-
-
-def check_dicom(exam: Exam) -> None:
-    """Raise InputError if the saliency of an exam cannot be a DICOM file; touches no file."""
-    if why := why_no_dicom(exam):
-        raise InputError(why)
 
 
 def write_saliency_dicom(

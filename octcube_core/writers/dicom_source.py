@@ -22,7 +22,6 @@ from octcube_core.readers.dicom_neighbours import files_beside
 from octcube_core.readers.dicom_order import ordered_groups
 from octcube_core.readers.dicom_values import reading_dicom
 
-FORMAT = "DICOM"
 GONE = "The DICOM files of this exam are not where they were; please open the exam again."
 _SAME = 1e-3
 _EVEN = 0.05  # of the distance between B-scans, as readers allow

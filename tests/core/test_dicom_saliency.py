@@ -21,11 +21,8 @@ from octcube_core.readers import find_exams, read_exam, read_exams
 from octcube_core.results import Analysis
 from octcube_core.token_grid import TokenGrid
 from octcube_core.writers import write_exam
-from octcube_core.writers.dicom_saliency import (
-    why_no_dicom,
-    write_all_saliency_dicom,
-    write_saliency_dicom,
-)
+from octcube_core.writers.dicom_reasons import why_no_dicom
+from octcube_core.writers.dicom_saliency import write_all_saliency_dicom, write_saliency_dicom
 
 SECRETS = (b"Zebedee", b"Quagga", b"PID-993311", b"19431127", b"20240229")
 
