@@ -1,10 +1,13 @@
 """The tab in which an eye is analysed: exam, model, run, scores."""
 
+# ruff: noqa: N802 - names of Qt's methods
+
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_octcube._session import Session
@@ -31,6 +34,7 @@ class AnalysisTab(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session = session
+        self._has_news = False
         self.exam_facts = ExamFacts(session)
         self.aspect_switch = AspectSwitch(session)
         self.model_chooser = ModelChooser(session)
@@ -90,8 +94,14 @@ class AnalysisTab(QWidget):
             QTimer.singleShot(0, self._scroll_to_results)  # once they have their place
 
     def _scroll_to_results(self) -> None:
+        self._has_news = not self.isVisible()
         if self.overlay_bar.isVisible():
             self.scroll_area.ensureWidgetVisible(self.overlay_bar, 0, 0)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        if self._has_news:  # they came while another tab was in front
+            QTimer.singleShot(0, self._scroll_to_results)
 
     def _refresh(self) -> None:
         exam, analysis = self._session.exam, self._session.analysis

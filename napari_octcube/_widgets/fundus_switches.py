@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_octcube._session import Session
 from octcube_core.etdrs import Fovea
@@ -30,12 +30,14 @@ class FundusSwitches(QWidget):
         # or the picture would shift while the fovea is dragged
         policy.setRetainSizeWhenHidden(True)
         self.estimate_button.setSizePolicy(policy)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.heat_switch)
-        row.addWidget(self.etdrs_switch)
-        row.addWidget(self.fovea_label, 1)
-        row.addWidget(self.estimate_button)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        grid.addWidget(self.heat_switch, 0, 0, 1, 3)
+        grid.addWidget(self.etdrs_switch, 1, 0)
+        grid.addWidget(self.fovea_label, 1, 1)
+        grid.addWidget(self.estimate_button, 1, 2)
+        grid.setColumnStretch(1, 1)
         self.heat_switch.toggled.connect(lambda on: setattr(session, "show_heat", on))
         self.etdrs_switch.toggled.connect(lambda on: setattr(session, "show_etdrs", on))
         session.events.show_heat.connect(self._refresh)

@@ -16,6 +16,7 @@ from napari_octcube._widgets.localizer_view import LocalizerView
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from octcube_core.etdrs import etdrs_outlines
 from octcube_core.exam import EnFaceImage
+from octcube_core.results import DiseaseScore
 
 NO_EXAM = "No exam open."
 
@@ -174,7 +175,9 @@ class LocalizerTab(QWidget):
         elif not (source := heat_source(exam, analysis, index)):
             reason = "The model has not seen this image, and the B-scans are not placed on it."
         else:
-            text = f"Heat: {target}" + ("" if source == "OCT" else f" in the {source} image")
+            result = analysis.result_of(target)
+            of = target if isinstance(result, DiseaseScore) else result.name
+            text = f"Heat: {of}" + ("" if source == "OCT" else f" in the {source} image")
             if session.show_heat:
                 heat = self._heats.ask(exam, analysis, index, target)
         self.switches.set_heat(text, reason)

@@ -85,6 +85,7 @@ class ScoreTable(QTableWidget):
         analysis = self._session.analysis
         self.blockSignals(True)
         self.setRowCount(0)
+        self.clearSpans()
         if analysis is not None:
             self.setHorizontalHeaderLabels(
                 DISEASE_HEADER if analysis.scores else MEASUREMENT_HEADER
@@ -111,7 +112,8 @@ class ScoreTable(QTableWidget):
 
     def _add_measurement(self, measurement: Measurement, card: ModelCard) -> None:
         tip = describe_measurement(measurement, card)
-        row = self._add_row(measurement.abbreviation, measurement.text, tip)
+        row = self._add_row(measurement.name, measurement.text, tip)
+        self.setSpan(row, NAME, 1, 2)  # there is no bar to leave room for
         self.item(row, NAME).setData(Qt.ItemDataRole.UserRole, measurement.abbreviation)
 
     def _add_normal(self, probability: float) -> None:

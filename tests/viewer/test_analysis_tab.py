@@ -257,3 +257,28 @@ def test_released_models_are_chosen_by_name_and_say_that_they_are_downloaded(doc
     chooser.activated.emit(index)
     assert dock.session.model == "octcube-multitask"
     assert chooser.currentText() == "octcube-multitask"
+
+
+def test_results_are_brought_into_view_on_a_small_screen(dock, qtbot):
+    tab, window = dock.analysis_tab, dock.window()
+    window.resize(1000, 560)
+    dock.scene.add_exam(make_exam())
+
+    def is_in_view():
+        qtbot.wait(50)
+        port = tab.scroll_area.viewport()
+        bottom = tab.overlay_bar.mapTo(port, tab.overlay_bar.rect().bottomLeft()).y()
+        return bottom <= port.height()
+
+    finish(dock)
+    assert tab.scroll_area.verticalScrollBar().maximum() > 0
+    assert is_in_view()
+    tab.scroll_area.verticalScrollBar().setValue(0)
+    dock.setCurrentWidget(dock.localizer_tab)
+    finish(dock)
+    dock.setCurrentWidget(tab)  # they came meanwhile
+    assert is_in_view()
+    tab.scroll_area.verticalScrollBar().setValue(0)
+    dock.setCurrentWidget(dock.localizer_tab)
+    dock.setCurrentWidget(tab)  # nothing new: it stays as it was left
+    assert not is_in_view()

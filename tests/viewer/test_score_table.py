@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor
 from napari_octcube._session import Session
 from napari_octcube._widgets.score_bar import ABSENT, PRESENT, SCORE_ROLE
 from napari_octcube._widgets.score_table import BAR, NAME, VALUE, ScoreTable
+from octcube_core.checkpoints.card import ReportedFigure
 from octcube_core.results import Measurement
 
 MEASUREMENTS = (
@@ -79,6 +80,17 @@ def test_tooltip_names_the_disease_its_code_and_threshold(table):
     assert "at or above the threshold of 0.30" in tip
 
 
+def test_tooltip_says_how_the_model_was_validated(table, session):
+    assert "no figures were published" in table.item(0, BAR).toolTip()
+    figure = ReportedFigure("AMD, fine-tuned", "AUPRC", "0.81", "the paper")
+    analysis = make_analysis(session.exam)
+    card = dataclasses.replace(analysis.card, reported=(figure,))
+    session.finish(session.exam, dataclasses.replace(analysis, card=card))
+    assert "AUPRC 0.81 (the paper)" in table.item(1, NAME).toolTip()
+    assert "not verified here" in table.item(1, NAME).toolTip()
+    assert "none of DME" in table.item(0, NAME).toolTip()
+
+
 def test_table_is_hidden_without_an_analysis(table, session):
     session.show_exam(make_exam())
     assert table.rowCount() == 0
@@ -122,10 +134,11 @@ def header(table):
 
 def test_measurements_are_values_with_units_and_have_no_bar(table, session, show):
     show(scores=(), normal_probability=None, measurements=MEASUREMENTS)
-    assert column(table, NAME) == ["OCT~IR", "GA growth"]
+    assert column(table, NAME) == ["Similarity of OCT and IR", "Growth of the atrophy"]
+    assert table.horizontalHeader().length() <= table.viewport().width()
     assert column(table, VALUE) == ["0.312", "1.5 mm²/year"]
     assert [table.item(row, BAR).data(SCORE_ROLE) for row in range(2)] == [None, None]
-    assert "Growth of the atrophy" in table.item(1, NAME).toolTip()
+    assert "GA growth" in table.item(1, NAME).toolTip()
     assert header(table) == ["Measurement", "", "Value"]
     assert [index.row() for index in table.selectionModel().selectedRows()] == [0]
 
@@ -139,7 +152,8 @@ def test_selecting_a_measurement_switches_the_target(table, session, show, qtbot
 
 def test_measurements_come_after_the_diseases(table, session, show):
     show(measurements=MEASUREMENTS[:1])
-    assert column(table, NAME) == ["DME", "AMD", "PVD", "OCT~IR", "Normal"]
+    names = ["DME", "AMD", "PVD", "Similarity of OCT and IR", "Normal"]
+    assert column(table, NAME) == names
     assert header(table)[0] == "Disease"
     assert table.item(0, BAR).data(SCORE_ROLE) == (0.91, 0.5)
 
