@@ -173,6 +173,7 @@ class LocalizerTab(QWidget):
                 "There is no saliency to show: run the analysis, and select a row of its scores."
             )
         elif not (source := heat_source(exam, analysis, index)):
+            text = "Heat: none on this image"
             reason = "The model has not seen this image, and the B-scans are not placed on it."
         else:
             result = analysis.result_of(target)

@@ -182,6 +182,7 @@ def test_why_there_is_no_heat_is_said(tab, session, qtbot):
     assert switch.isEnabled()
     tab.image_chooser.setCurrentText("FAF")
     assert not switch.isEnabled()
+    assert switch.text() == "Heat: none on this image"
     assert "has not seen this image" in switch.toolTip()
     assert not has_heat(tab)
     session.close_exam(exam)
