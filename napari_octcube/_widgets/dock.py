@@ -11,6 +11,8 @@ from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QTabWidget
 
 from napari_octcube._arrivals import Offer, arrivals, is_in_use
+from napari_octcube._batch import FolderAnalysis, reader_of_row
+from napari_octcube._batch_rows import BatchRow
 from napari_octcube._beside import Beside
 from napari_octcube._exam_listing import ExamListing
 from napari_octcube._inference import InferenceClient
@@ -24,6 +26,7 @@ from napari_octcube._session import Session
 from napari_octcube._similar import SimilarEyes
 from napari_octcube._views import Views
 from napari_octcube._widgets.analysis_tab import AnalysisTab
+from napari_octcube._widgets.batch_dialog import BatchDialog
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
@@ -67,7 +70,8 @@ class OCTCubeDock(QTabWidget):
         self._offered: list[Path] = []
         self._looked_for_archive = False
         self._drops = ExamDrops(self, self.open_paths, show_error)
-        self.open_button = OpenButton(self.open_paths)
+        self.open_button = OpenButton(self.open_paths, self.analyse_folder)
+        self.batch_dialog: BatchDialog | None = None
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
         self.recall = Recall(self.session, self._dispatch)
         self.views = Views(napari_viewer, self.session, self.scene, self._dispatch)
@@ -113,6 +117,22 @@ class OCTCubeDock(QTabWidget):
         """Make an exam in the background and show it."""
         self.opener.open_exam(produce, name)
 
+    def analyse_folder(self, folder: Path) -> None:
+        """Offer to analyse all exams of a folder into a table."""
+        if self.batch_dialog is None:
+            analysis = FolderAnalysis(self._dispatch)
+            self.batch_dialog = BatchDialog(self.session, analysis, self._open_row, self.window())
+            self.batch_dialog.finished.connect(self._forget_batch)
+        self.batch_dialog.show_folder(folder)
+        self.batch_dialog.show()
+        self.batch_dialog.raise_()
+
+    def _open_row(self, row: BatchRow, folder: Path) -> None:
+        self.open_exam(reader_of_row(row, folder), row.name)
+
+    def _forget_batch(self) -> None:
+        self.batch_dialog = None
+
     def _on_tab(self, index: int) -> None:
         # Not before somebody wants it: an archive on a slow drive need not be touched by everyone.
         if self.widget(index) is self.similar_tab and not self._looked_for_archive:
@@ -123,6 +143,8 @@ class OCTCubeDock(QTabWidget):
     def _close(self) -> None:
         arrivals.offered.disconnect(self._on_offered, missing_ok=True)
         self._drops.stop()
+        if self.batch_dialog is not None:
+            self.batch_dialog.shut()
         self.opener.cancel()
         self.similar_tab.close_down()
         self.report_tab.close_down()

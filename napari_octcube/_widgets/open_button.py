@@ -11,17 +11,25 @@ from octcube_core.readers.formats import FORMATS
 
 
 class OpenButton(QPushButton):
-    """Asks for files or for a folder, which may hold many exams."""
+    """Asks for files or for a folder, which may hold many exams, to open or to analyse."""
 
     def __init__(
-        self, open_paths: Callable[[Sequence[Path]], None], parent: QWidget | None = None
+        self,
+        open_paths: Callable[[Sequence[Path]], None],
+        analyse_folder: Callable[[Path], None],
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__("Open", parent)
         self._open_paths = open_paths
+        self._analyse_folder = analyse_folder
         self.setToolTip("Open exams: " + "; ".join(found.files for found in FORMATS))
         menu = QMenu(self)
         menu.addAction("Files…", self._ask_for_files)
         menu.addAction("Folder…", self._ask_for_folder)
+        menu.addSeparator()
+        batch = menu.addAction("Analyse a folder…", self._ask_what_to_analyse)
+        batch.setToolTip("Score all exams of a folder, in the background, into a table")
+        menu.setToolTipsVisible(True)
         self.setMenu(menu)
 
     def _ask_for_files(self) -> None:
@@ -34,3 +42,8 @@ class OpenButton(QPushButton):
         name = QFileDialog.getExistingDirectory(self, "Open a folder of exams")
         if name:
             self._open_paths([Path(name)])
+
+    def _ask_what_to_analyse(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Analyse all exams in a folder")
+        if name:
+            self._analyse_folder(Path(name))

@@ -158,7 +158,7 @@ def score_facts(
         f"{PROBABILITY}{score.abbreviation}": float(score.probability) for score in scores
     }
     if scores:
-        facts["present"] = " ".join(score.abbreviation for score in scores if score.present)
+        facts["present"] = "; ".join(score.abbreviation for score in scores if score.present)
     for each in measurements:
         facts[_value_column(each.abbreviation, each.unit)] = float(each.value)
     return facts

@@ -201,7 +201,8 @@ def _name(key: Key) -> str:
 def _words(done: int, total: int, report: TableReport, elapsed_s: float) -> str:
     failed = f", {len(report.failures)} failed" if report.failures else ""
     left = ""
-    if elapsed_s > _FIRST_ESTIMATE_S and done < total:  # since the first, before which processes started
+    # Counted from the first, which had to wait for the processes to start.
+    if elapsed_s > _FIRST_ESTIMATE_S and done < total:
         left = f", {_duration(elapsed_s / (done - 1) * (total - done))} left"
     return f"{done} of {total} exams{failed}{left}"
 

@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_target(out, arguments.resume)
     with progress_lines() if arguments.json else progress() as on_progress:
         on_progress("Loading the model", 0.0)
+        from octcube_core.batch.columns import Columns
         from octcube_core.batch.run import TableReport, analyze_table
         from octcube_core.checkpoints import load_model
 
@@ -83,6 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
             precision=arguments.precision,
             on_progress=on_progress,
         )
+        if arguments.json:
+            print_json_line({"columns": Columns.of(model.card, arguments.with_patient).about})
         on_progress("Looking for exams", 0.0)
         report = TableReport()
         stopped = True

@@ -6,16 +6,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from conftest import PATIENT
 from heyex_files import e2e_bytes, e2e_items, patient_item, random_codes, raster
 
 from octcube_core.batch import run as batch_run
 from octcube_core.checkpoints import save_checkpoint
-from octcube_core.exam import Exam
+from octcube_core.exam import Exam, Patient
 from octcube_core.models.random_weights import random_model
 from octcube_core.phantom import make_exam
 from octcube_core.writers import write_exam
 
+PATIENT = Patient(
+    name="Zebedee^Quagga", id="PID-993311", birth_date="19431127", exam_date="20240229"
+)
 SHAPE = (12, 32, 48)  # of a model's input
 
 

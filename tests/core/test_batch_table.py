@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from batch_exams import (
+    PATIENT,
     SHAPE,
     arrays,
     classifier,
@@ -17,7 +18,6 @@ from batch_exams import (
     mixed_folder,
     read_in_this_process,
 )
-from conftest import PATIENT
 
 from octcube_core.analysis import analyze
 from octcube_core.batch import run as batch_run
@@ -123,7 +123,7 @@ def test_the_numbers_are_those_of_analyze(mixed, model):
             assert row[f"probability_{score.abbreviation}"] == score.probability
         assert row["normal_probability"] == analysis.normal_probability
         present = [score.abbreviation for score in analysis.scores if score.present]
-        assert (row["present"] or "").split() == present
+        assert (row["present"] or "") == "; ".join(present)
         assert row["top_target"] == analysis.top_target
         assert row["key_bscan"] == next(iter(analysis.key_bscans(analysis.top_target, 1)), None)
         assert row["warnings"] == (" ".join(analysis.warnings) or None)

@@ -8,7 +8,7 @@ DIALOG = "napari_octcube._widgets.open_button.QFileDialog"
 @pytest.fixture
 def opened(qtbot):
     opened = []
-    button = OpenButton(opened.append)
+    button = OpenButton(opened.append, lambda folder: opened.append(("analyse", folder)))
     qtbot.addWidget(button)
     return button, opened
 
@@ -33,10 +33,18 @@ def test_folder(opened, monkeypatch, tmp_path):
     assert paths == [[tmp_path]]
 
 
+def test_a_folder_to_analyse(opened, monkeypatch, tmp_path):
+    button, asked = opened
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: str(tmp_path))
+    trigger(button, "Analyse a folder…")
+    assert asked == [("analyse", tmp_path)]
+
+
 def test_cancelled_dialogs_open_nothing(opened, monkeypatch):
     button, paths = opened
     monkeypatch.setattr(f"{DIALOG}.getOpenFileNames", lambda *_: ([], ""))
     monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: "")
     trigger(button, "Files…")
     trigger(button, "Folder…")
+    trigger(button, "Analyse a folder…")
     assert paths == []
