@@ -76,6 +76,14 @@ class Report:
     model: tuple[str, ...]
     synthetic: tuple[str, ...]
 
+    @property
+    def roomy(self) -> bool:
+        """Whether the page has room for a large first B-scan, by an estimate of its height in mm."""
+        rows = sum(5.2 if len(line.name) <= 30 else 8.2 for line in self.scores)
+        rows += 20 + (14 + 5 * len(self.measurements)) * bool(self.measurements)
+        notes = sum(3.6 * (1 + len(note) // 100) for note in self.notes)
+        return 60 + 13 * bool(self.identity) + max(rows, 88) + 92 + 8 + notes < 264
+
 
 def why_no_report(analysis: Analysis) -> str:
     """Why there is nothing to report, in one sentence; empty if there is."""
@@ -172,8 +180,7 @@ def _evidence(analysis: Analysis, target: str) -> str:
     if not analysis.saliency[analysis.index(target)].any():
         none = "no evidence for" if disease else "nothing that raises"
         return f"The model found {none} {result.name} in the OCT"
-    what = "evidence for" if disease else "what raises"
-    return f"Where the model found {what} {result.name}: the brighter, the more"
+    return f"{'Evidence for' if disease else 'What raises'} {result.name}: the brighter, the more"
 
 
 def _notes(exam: Exam, analysis: Analysis) -> tuple[str, ...]:

@@ -48,6 +48,10 @@ figure { margin: 0; } figcaption { font-size: 7pt; color: #333; }
 .front img { max-width: 70mm; max-height: 66mm; display: block; }
 .bscans { display: grid; grid-template-columns: repeat(3, 58mm); gap: 4mm; }
 .bscans img { width: 100%; max-height: 41mm; object-fit: contain; object-position: left; display: block; }
+.roomy { grid-template-columns: 120mm 58mm; }
+.roomy figure:first-child { grid-row: span 2; }
+.roomy figure:first-child img { max-height: 72mm; }
+.roomy figure:not(:first-child) img { max-height: 33mm; }
 ul { margin: 0; padding-left: 4mm; font-size: 7.5pt; overflow-wrap: anywhere; }
 li span { display: block; max-height: 2.6em; overflow: hidden; }
 footer { border-top: 0.3mm solid #111; margin-top: 3mm; padding-top: 1mm; font-size: 7.5pt;
@@ -58,6 +62,7 @@ footer p { margin: 0; }
 
 def html_text(report: Report) -> str:
     """The whole file."""
+    roomy = " roomy" if report.roomy else ""
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f"<title>{escape(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
@@ -70,7 +75,7 @@ def html_text(report: Report) -> str:
         '</section>\n<section class="front">',
         _front(report),
         "</section>\n</div>",
-        f'<h2>{escape(report.evidence)}</h2>\n<div class="bscans">',
+        f'<h2>{escape(report.evidence)}</h2>\n<div class="bscans{roomy}">',
         *(_figure(picture) for picture in report.bscans),
         "</div>",
         _notes(report.notes),

@@ -10,7 +10,8 @@ from octcube_core.report.words import Rows
 MARGIN = 14.0
 INSIDE = WIDTH - 2 * MARGIN
 LEFT, GAP = 106.0, 6.0  # width of the scores, and between them and the view from the front
-FRONT_HEIGHT, BSCAN_HEIGHT, BSCAN_GAP = 66.0, 41.0, 4.0
+FRONT_HEIGHT, BSCAN_GAP = 66.0, 4.0
+BSCAN_HEIGHT, LARGE_HEIGHT, SMALL_HEIGHT = 41.0, 72.0, 33.0
 FOOTER = HEIGHT - 28.0
 NOTE_SIZE, NOTE_LINES = 7.5, 2
 RED: Colour = (0.54, 0.11, 0.0)
@@ -119,12 +120,19 @@ def _front(page: Page, report: Report, y: float) -> float:
 
 def _bscans(page: Page, report: Report, y: float) -> float:
     y = _heading(page, MARGIN, y, INSIDE, report.evidence)
-    room = (INSIDE - 2 * BSCAN_GAP) / 3
-    ends = []
-    for column, picture in enumerate(report.bscans):
-        x = MARGIN + column * (room + BSCAN_GAP)
-        _, high = page.picture(x, y, (room, BSCAN_HEIGHT), picture.image)
-        ends.append(page.paragraph(x, y + high + 0.8, room, picture.caption, 7, 2))
+    column = (INSIDE - 2 * BSCAN_GAP) / 3
+    wide = 2 * column + BSCAN_GAP
+    ends = [y]
+    for number, picture in enumerate(report.bscans):
+        if not report.roomy:
+            x, top, room, most = MARGIN + number * (column + BSCAN_GAP), y, column, BSCAN_HEIGHT
+        elif number == 0:
+            x, top, room, most = MARGIN, y, wide, LARGE_HEIGHT
+        else:  # one below the other, beside the large one
+            x, top, room, most = MARGIN + wide + BSCAN_GAP, ends[-1], column, SMALL_HEIGHT
+            top = y if number == 1 else top + 1
+        _, high = page.picture(x, top, (room, most), picture.image)
+        ends.append(page.paragraph(x, top + high + 0.8, room, picture.caption, 7, 2))
     return max(ends)
 
 

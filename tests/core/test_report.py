@@ -87,7 +87,7 @@ def test_both_say_what_was_found_in_what_by_what(
             "toy 1.2 (synthetic)",
             "Trained on: synthetic eyes",
             "Grad-CAM++ at the last layer before its attention",
-            "evidence for Diabetic macular oedema",
+            "Evidence for Diabetic macular oedema: the brighter, the more",
             "B-scan 7 of 8",
             "Heat map on the IR image",
             "The exam has a warning.",
@@ -130,7 +130,7 @@ def test_values_have_their_units_and_a_model_of_values_no_diseases(
 ) -> None:
     for text in both(make_report(known_exam, aligned_analysis(known_analysis))):
         assert "Growth of the atrophy 1.5 mm²/year" in text
-        assert "what raises Similarity of OCT and IR" in text
+        assert "What raises Similarity of OCT and IR" in text
         assert "Ran on the CPU, as the GPU's memory was full." in text
         assert "Diseases" not in text
         assert "Normal" not in text
@@ -285,6 +285,17 @@ def test_much_text_stays_on_one_page_and_nothing_is_dropped_silently(
         assert "Warning 2" in text
         assert "more are in the scores file." in text
         assert "Normal eye" in text
+
+
+def test_what_is_left_of_the_page_goes_to_the_first_bscan_but_never_at_the_cost_of_notes(
+    known_exam: Exam, known_analysis: Analysis
+) -> None:
+    few = make_report(known_exam, known_analysis)
+    warnings = tuple(f"Warning {number}: {'word ' * 30}" for number in range(8))
+    many = make_report(dataclasses.replace(known_exam, warnings=warnings), known_analysis)
+    assert (few.roomy, many.roomy) == (True, False)
+    assert 'class="bscans roomy"' in html_text(few)
+    assert "scores file" not in pdf_text(pdf_bytes(few))
 
 
 def test_nothing_in_the_pdf_is_below_or_beside_the_page(
