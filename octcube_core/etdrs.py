@@ -28,16 +28,17 @@ class Fovea:
 
 
 def estimated_fovea(exam: Exam, image: int) -> Fovea:
-    """The centre of the B-scans' lines if they are placed on this image, else the image's.
+    """The centre of the B-scans' lines if they are placed within this image, else the image's.
 
     A circle scan lies around the optic disc, so that its centre is not taken.
     """
+    rows, columns = exam.enface[image].shape
     located = exam.locations
     if located is not None and located.image == image and exam.scan_pattern != "circle":
         points = np.concatenate(located.polylines)
         row, column = (points.min(axis=0) + points.max(axis=0)) / 2
-        return Fovea(float(row), float(column), "the scan")
-    rows, columns = exam.enface[image].shape
+        if 0 <= row < rows and 0 <= column < columns:
+            return Fovea(float(row), float(column), "the scan")
     return Fovea((rows - 1) / 2, (columns - 1) / 2, "the image")
 
 

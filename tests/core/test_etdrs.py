@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from octcube_core.etdrs import DIAMETERS_MM, Fovea, estimated_fovea, etdrs_outlines
-from octcube_core.exam import EnFaceImage, Exam
+from octcube_core.exam import BScanLocations, EnFaceImage, Exam
 from octcube_core.phantom import make_exam
 
 SPACING_MM = (0.02, 0.01)
@@ -47,7 +49,10 @@ def test_the_fovea_is_first_where_the_scan_has_its_centre(pattern: str) -> None:
 def test_the_centre_of_a_circle_or_of_another_image_is_not_taken() -> None:
     circle: Exam = make_exam(1, scan_pattern="circle", shape=(1, 64, 64))
     raster: Exam = make_exam(1, shape=(8, 64, 32))
-    for place, exam in ((estimated_fovea(circle, 0), circle), (estimated_fovea(raster, 1), raster)):
+    lines = tuple(line + 5000 for line in raster.locations.polylines)
+    outside = replace(raster, locations=BScanLocations(lines))
+    for exam, image in ((circle, 0), (raster, 1), (outside, 0)):
+        place = estimated_fovea(exam, image)
         rows, columns = exam.enface[0].shape
         assert (place.row, place.column) == ((rows - 1) / 2, (columns - 1) / 2)
         assert place.estimate == "the image"

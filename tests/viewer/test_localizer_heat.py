@@ -108,7 +108,7 @@ def test_the_fundus_is_hot_where_the_volume_is(tab, session, qtbot, name):
     assert (heat > 20).mean() < 0.2  # the rest of the fundus is left as it is
 
 
-def test_it_follows_the_disease_and_never_shows_anothers(tab, session, qtbot, monkeypatch):
+def test_it_follows_the_disease_and_never_shows_that_of_another(tab, session, qtbot, monkeypatch):
     exam = eye()
     make, gate = _heat_maker._heat, threading.Event()
 
