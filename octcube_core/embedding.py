@@ -21,9 +21,7 @@ from octcube_core.exam import Exam
 from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from octcube_core.models.octcube import OCTCubeClassifier
-from octcube_core.objectives import ENFACE_PREFERENCE
-from octcube_core.preprocess import prepare
-from octcube_core.preprocess_image import prepare_image
+from octcube_core.objectives import tower_inputs
 from octcube_core.results import ExamEmbedding, ModelIdentity
 
 Inputs = Mapping[str, torch.Tensor]  # by modality, a batch of one
@@ -46,19 +44,7 @@ def embed(exam: Exam, model: Model) -> ExamEmbedding:
 
 def embedding_inputs(exam: Exam, card: ModelCard) -> dict[str, torch.Tensor]:
     """What a model with this card is given of an exam, by modality; needs no weights. InputError if that is nothing."""
-    if card.architecture.planar:
-        known = card.enface_modalities or ENFACE_PREFERENCE
-        image = next((found for name in known if (found := exam.image(name))), None)  # type: ignore[arg-type]
-        if image is None:
-            kind = " or ".join(card.enface_modalities) or "en-face"
-            raise InputError(f"{card.name} looks at {kind} images, and this exam has none.")
-        return {image.modality: prepare_image(image, card.architecture)[0]}
-    inputs = {"OCT": prepare(exam, card)[0]}
-    if card.alignment is not None:
-        for image in exam.enface:
-            if image.modality in card.alignment.modalities and image.modality not in inputs:
-                inputs[image.modality] = prepare_image(image, card.alignment.enface)[0]
-    return inputs
+    return {modality: values for modality, (values, _) in tower_inputs(exam, card).items()}
 
 
 def embed_inputs(model: Model, exams: Sequence[Inputs]) -> list[dict[str, NDArray[np.float32]]]:

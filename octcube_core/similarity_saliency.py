@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,14 +13,14 @@ from octcube_core import memory
 from octcube_core.checkpoints.card import SALIENCY_METHODS
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam
-from octcube_core.models.coep import COEPModel
 from octcube_core.models.family import Model
 from octcube_core.models.octcube import OCTCubeClassifier
 from octcube_core.objectives import Tower, exam_towers
 from octcube_core.results import Analysis, EnFaceSaliency, Measurement
 from octcube_core.runtime import deterministic, device_label, precision_label
-from octcube_core.saliency import CachedTail, Target, normalise
+from octcube_core.saliency import Target, normalise
 from octcube_core.token_grid import PatchGrid, TokenGrid
+from octcube_core.tower_run import run_tower
 
 Floats = NDArray[np.float32]
 _Side = tuple[float, Floats, Floats]
@@ -72,7 +74,8 @@ def _maps(towers: list[Tower], model: Model) -> tuple[_Side, _Side]:
     """Similarity, map and embedding of both sides, in the model's present plan."""
     like = next(model.parameters())
     with deterministic(like.device):
-        tails = [_tail(tower, model, like) for tower in towers]
+        layer = model.card.saliency_layer
+        tails = [run_tower(_embedding_tower(tower, model), like.device, layer) for tower in towers]
         outputs = [tail.outputs.detach() for tail in tails]
         value = float(F.cosine_similarity(outputs[0].float(), outputs[1].float()))
         sides = []
@@ -83,16 +86,11 @@ def _maps(towers: list[Tower], model: Model) -> tuple[_Side, _Side]:
     return sides[0], sides[1]
 
 
-def _tail(tower: Tower, model: Model, like: torch.Tensor) -> CachedTail:
-    volume = tower.volume.to(like.device)
-    with torch.no_grad():
-        tokens = tower.encoder.trunk(volume)
-    # A classifier's embedding is what its head is given, not what the head says.
-    project = (lambda pooled: pooled) if isinstance(model, OCTCubeClassifier) else tower.project
-    pooling = tower.pooling(like.device) if isinstance(model, COEPModel) else None
-    return CachedTail(
-        tower.encoder, project, tokens, tower.grid.shape, model.card.saliency_layer, pooling=pooling
-    )
+def _embedding_tower(tower: Tower, model: Model) -> Tower:
+    """The tower with the embedding at its end: of a classifier what its head is given, not what the head says."""
+    if not isinstance(model, OCTCubeClassifier):
+        return tower
+    return replace(tower, project=lambda pooled: pooled, by_layer=False)
 
 
 def _similarity_to(other: torch.Tensor) -> Target:
