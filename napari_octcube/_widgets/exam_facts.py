@@ -10,6 +10,11 @@ from napari_octcube._session import Session
 
 NO_EXAM = "No exam open. Use Open above, File > Open Sample, or drop a file or folder here."
 NAMES = ("Eye", "Scan", "B-scan", "Spacing", "Images", "Places", "Device")
+# White on colours that the colour-blind tell apart, in dark and in light themes; the words say it as well.
+SIDE_STYLES = {
+    side: f"QLabel {{ background-color: {colour}; color: white; padding: 1px 6px; border-radius: 3px; }}"
+    for side, colour in (("OD", "#a8400a"), ("OS", "#0072b2"))
+}
 TIPS = {
     "B-scan": words.COUNTED,
     "Spacing": "between B-scans × in depth × in width",
@@ -33,7 +38,9 @@ class ExamFacts(QWidget):
             grid.addWidget(QLabel(name), row, 0, Qt.AlignmentFlag.AlignTop)
             self.values[name] = _wrapping_label()
             self.values[name].setToolTip(TIPS.get(name, ""))
-            grid.addWidget(self.values[name], row, 1)
+            # As wide as its words: a coloured one is a mark, no bar.
+            align = Qt.AlignmentFlag.AlignLeft if name == "Eye" else Qt.AlignmentFlag(0)
+            grid.addWidget(self.values[name], row, 1, align)
         self.note = _wrapping_label()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -61,6 +68,7 @@ class ExamFacts(QWidget):
             for name, text in facts.items():
                 self.values[name].setText(text)
             self._show_bscan()
+            self.values["Eye"].setStyleSheet(SIDE_STYLES.get(exam.laterality, ""))
             notes += [f"⚠ {warning}" for warning in exam.warnings]
         elif not notes:
             notes = [NO_EXAM]
