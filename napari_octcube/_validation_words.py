@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from octcube_core.checkpoints.card import ModelCard, ReportedFigure
 
+WIDTH = 90  # letters
 NO_FIGURES = "Validation: no figures were published."
 
 
@@ -23,7 +26,12 @@ def validation(card: ModelCard, name: str, abbreviation: str) -> str:
     lines.append(f"Trained on: {card.trained_on}")
     if card.synthetic:
         lines.append("Says nothing about real eyes.")
-    return "\n".join(lines)
+    return "\n".join(_wrapped(line) for line in lines)
+
+
+def _wrapped(line: str) -> str:
+    # Qt breaks no line of a plain tooltip, and sources are long
+    return textwrap.fill(line, WIDTH, subsequent_indent="   ", break_long_words=False)
 
 
 def _is_about(row: ReportedFigure, name: str, abbreviation: str) -> bool:

@@ -4,6 +4,7 @@ from fakes import make_card
 
 from napari_octcube._validation_words import validation
 from octcube_core.checkpoints.card import ReportedFigure
+from octcube_core.checkpoints.released import RELEASED
 
 AMD = ("Age-related macular degeneration", "AMD")
 WHOLE = ReportedFigure("eight retinal diseases", "mean AUPRC", "0.81", "arXiv 1")
@@ -41,3 +42,10 @@ def test_thresholds_name_the_eyes_they_were_chosen_on():
 def test_notes_of_another_kind_do_no_harm():
     text = validation(replace(make_card(), notes={"calibration": "by hand"}), *AMD)
     assert "by hand" not in text
+
+
+def test_released_figures_with_their_sources_fit_a_small_screen():
+    text = validation(replace(make_card(), reported=RELEASED["octcube"].reported), *AMD)
+    assert "27 of 29" in text
+    assert "https://www.emergentmind.com/papers/2408.11227" in text  # in one piece
+    assert max(len(line) for line in text.splitlines()) <= 100
