@@ -1,5 +1,7 @@
 from . import phantom
 from .analysis import analyze
+from .batch.report import TableReport
+from .batch.run import analyze_table
 from .checkpoints import load_model
 from .embedding import embed
 from .errors import (
@@ -35,7 +37,9 @@ __all__ = [
     "NotEnoughMemory",
     "OCTCubeError",
     "OCTVolume",
+    "TableReport",
     "analyze",
+    "analyze_table",
     "embed",
     "find_exams",
     "index_folder",

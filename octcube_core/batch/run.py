@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from octcube_core.batch.columns import Columns, Key, Row, score_facts
 from octcube_core.batch.journal import Journal, check_target
 from octcube_core.batch.listing import Listed, OnProgress, list_exams
 from octcube_core.batch.prepared import Prepared
+from octcube_core.batch.report import TableReport
 from octcube_core.batch.scoring import score
 from octcube_core.embedding import model_identity
 from octcube_core.errors import InputError, OCTCubeError
@@ -25,24 +25,6 @@ from octcube_core.ordered_pool import OrderedPool
 from octcube_core.worker_processes import available_cores
 
 _FIRST_ESTIMATE_S = 3.0  # before which the seconds left are anybody's guess
-
-
-@dataclass(eq=False)
-class TableReport:
-    """What was done.
-
-    Attributes
-    ----------
-    analysed : exams whose results were added
-    known : exams that were in the table, unchanged
-    failures : (name, one sentence) of exams that could not be read or analysed
-    rows : exams in the table, of earlier runs too
-    """
-
-    analysed: int = 0
-    known: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    rows: int = 0
 
 
 def analyze_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from octcube_core.cli.output import print_json_line, print_lines, progress, prog
 from octcube_core.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from octcube_core.batch.run import TableReport
+    from octcube_core.batch.report import TableReport
 
 SHOWN_FAILURES = 20
 _OF_A_FOLDER = {
@@ -68,14 +69,35 @@ def wanted(arguments: argparse.Namespace) -> bool:
 def run(arguments: argparse.Namespace) -> None:
     """Analyse all exams into a table and print what was done, also if that was cut short."""
     from octcube_core.batch.journal import check_target
+    from octcube_core.batch.report import TableReport
 
     out = arguments.out.expanduser()
     # Before the model is loaded, which may take minutes.
     check_target(out, arguments.resume)
+    report, began = TableReport(), False
+
+    def on_begin() -> None:
+        nonlocal began
+        began = True
+
+    try:
+        _fill(arguments, out, report, on_begin)
+    except (KeyboardInterrupt, SystemExit):
+        if began:
+            _print_report(report, out, True, arguments.json)
+        raise
+    _print_report(report, out, False, arguments.json)
+    if report.failures and not (report.analysed or report.known):
+        raise InputError(f"No exam could be analysed: {report.failures[0][1]}")
+
+
+def _fill(
+    arguments: argparse.Namespace, out: Path, report: TableReport, on_begin: Callable[[], None]
+) -> None:
     with progress_lines() if arguments.json else progress() as on_progress:
         on_progress("Loading the model", 0.0)
         from octcube_core.batch.columns import Columns
-        from octcube_core.batch.run import TableReport, analyze_table
+        from octcube_core.batch.run import analyze_table
         from octcube_core.checkpoints import load_model
 
         model = load_model(
@@ -87,30 +109,21 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print_json_line({"columns": Columns.of(model.card, arguments.with_patient).about})
         on_progress("Looking for exams", 0.0)
-        report = TableReport()
-        stopped = True
-        try:
-            analyze_table(
-                arguments.path,
-                model,
-                out,
-                resume=arguments.resume,
-                fast=arguments.fast,
-                with_patient=arguments.with_patient,
-                workers=arguments.workers,
-                axes=arguments.axes,
-                shape=arguments.shape,
-                on_progress=on_progress,
-                on_row=(lambda row: print_json_line({"row": row})) if arguments.json else None,
-                report=report,
-            )
-            stopped = False
-        except (KeyboardInterrupt, SystemExit):
-            _print_report(report, out, True, arguments.json)
-            raise
-    _print_report(report, out, stopped, arguments.json)
-    if report.failures and not (report.analysed or report.known):
-        raise InputError(f"No exam could be analysed: {report.failures[0][1]}")
+        on_begin()
+        analyze_table(
+            arguments.path,
+            model,
+            out,
+            resume=arguments.resume,
+            fast=arguments.fast,
+            with_patient=arguments.with_patient,
+            workers=arguments.workers,
+            axes=arguments.axes,
+            shape=arguments.shape,
+            on_progress=on_progress,
+            on_row=(lambda row: print_json_line({"row": row})) if arguments.json else None,
+            report=report,
+        )
 
 
 def _print_report(report: TableReport, out: Path, stopped: bool, as_json: bool) -> None:
