@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from octcube_core import drawing
-from octcube_core.exam import Exam
+from octcube_core.exam import BScanLocations, Exam
 from octcube_core.fundus_views import localizer_view
 from octcube_core.results import Analysis
 from octcube_core.views import View, bscan_view, eight_bits, en_face_view, has_planes_across
@@ -18,7 +18,7 @@ BSCAN_BOX = (800, 560)  # pixels: 60 mm at 340 dots per inch
 FLATTEST = (
     0.6  # height over width below which a B-scan is stretched, as devices do: a strip shows nothing
 )
-FRONT_BOX = (1000, 1000)
+FRONT_BOX, MOST_PIXELS = (1000, 1000), 2000
 LINE_COLOUR, NUMBER_SIZE = (90, 220, 255), 44
 PERCENTILES, BRIGHTNESS = (0.5, 99.5), 0.75  # as on the view sheets: colours show on grey
 KEY_BSCANS = 3
@@ -56,10 +56,11 @@ def front_picture(exam: Exam, analysis: Analysis, target: str) -> tuple[ReportPi
     """The heat map on the fundus image, else on the volume seen from the front; else None, and why."""
     keys = analysis.key_bscans(target, KEY_BSCANS)
     if exam.locations is not None:
+        exam, locations = _with_smaller_image(exam, exam.locations)
         view = localizer_view(exam, analysis, target)
         if view.saliency.any() or not keys:
-            lines = [exam.locations.polylines[key] for key in keys]
-            place = exam.enface[exam.locations.image].modality
+            lines = [locations.polylines[key] for key in keys]
+            place = exam.enface[locations.image].modality
             caption = f"Heat map on the {place} image. Blue: the key B-scans shown below."
             return _front(view, keys, lines, caption), ""
         why = "The B-scans lie outside of the fundus image"
@@ -73,6 +74,22 @@ def front_picture(exam: Exam, analysis: Analysis, target: str) -> tuple[ReportPi
     lines = [np.array([[key, 0.0], [key, width - 1.0]]) for key in keys]
     caption = "Heat map on the OCT seen from the front, B-scan 1 at the top. Blue: the key B-scans."
     return _front(view, keys, lines, caption), f"{why}."
+
+
+def _with_smaller_image(exam: Exam, locations: BScanLocations) -> tuple[Exam, BScanLocations]:
+    """An exam whose B-scans lie on an image of no more pixels than can be printed; a photograph may have 24 million."""
+    image = exam.enface[locations.image]
+    step = -(-max(image.shape) // MOST_PIXELS)
+    if step == 1:
+        return exam, locations
+    first = step // 2
+    down, across = (None if value is None else value * step for value in image.spacing_mm)
+    smaller = replace(
+        image, pixels=image.pixels[first::step, first::step], spacing_mm=(down, across)
+    )
+    lines = tuple((line - first) / step for line in locations.polylines)
+    placed = BScanLocations(lines, 0)
+    return replace(exam, enface=(smaller,), locations=placed), placed
 
 
 def _front(

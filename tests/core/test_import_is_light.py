@@ -34,6 +34,16 @@ def test_exams_errors_and_results_come_without_torch() -> None:
     assert loaded & HEAVY == set()
 
 
+def test_what_the_viewer_saves_is_made_without_torch() -> None:
+    loaded = _imported_after(
+        "import octcube_core.report.fonts as fonts, octcube_core.writers.dicom_saliency, highdicom\n"
+        "import octcube_core.export, octcube_core.scores_csv, pypdfium2\n"
+        "fonts.load_fonts()"
+    )
+    assert "reportlab" in loaded
+    assert loaded & HEAVY == set()
+
+
 def test_octcube_info_runs_without_torch(tmp_path) -> None:
     np.save(tmp_path / "eye.npy", np.zeros((2, 8, 8), np.uint8))
     path = str(tmp_path / "eye.npy")

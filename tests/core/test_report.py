@@ -12,7 +12,7 @@ import pytest
 from aligned import aligned_analysis, bare_analysis, raster_lines, with_lines
 
 from octcube_core.errors import InputError
-from octcube_core.exam import Exam, OCTVolume, Patient
+from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
 from octcube_core.report import Report, html_text, make_report, pdf_bytes, why_no_report
 from octcube_core.results import Analysis
 
@@ -215,6 +215,23 @@ def test_pictures_lie_inside_the_file_and_show_the_evidence(
     assert sorted(image.image.size for image in images) == sorted(
         picture.image.size for picture in (report.front, *report.bscans)
     )
+
+
+def test_a_large_photograph_is_shown_as_a_small_one(
+    known_exam: Exam, known_analysis: Analysis
+) -> None:
+    small = with_lines(known_exam, raster_lines())
+    pixels = np.kron(small.enface[0].pixels, np.ones((29, 29), np.uint8))  # 4640 pixels wide
+    large = with_lines(
+        known_exam,
+        [(line + 0.5) * 29 - 0.5 for line in raster_lines()],
+        EnFaceImage(pixels, "CFP", (0.01 / 29, 0.01 / 29)),
+    )
+    pictures = [make_report(exam, known_analysis).front.image for exam in (small, large)]
+    assert pictures[0].size == pictures[1].size
+    one, other = (np.asarray(picture.resize((160, 120)), float) for picture in pictures)
+    assert np.abs(one - other).mean() < 3
+    assert np.ptp(one - one.mean(axis=-1, keepdims=True)) > 60  # there is colour to compare
 
 
 def test_without_places_the_heat_map_is_on_the_oct_from_the_front(
