@@ -111,7 +111,7 @@ def make_report(exam: Exam, analysis: Analysis, identity: bool = False) -> Repor
     if why := why_no_report(analysis):
         raise InputError(why)
     require_same(exam, analysis)
-    target = analysis.ranked_targets[0]
+    target = analysis.leading_targets()[0]  # not one that is absent, if another is present
     front, front_note = front_picture(exam, analysis, target)
     scores, notes = _scores(analysis)
     measured = [(each.name, each.text) for each in analysis.measurements]

@@ -117,6 +117,18 @@ def test_the_likeliest_disease_comes_first_and_the_normal_eye_last(
     assert order == sorted(order)
 
 
+def test_the_pictures_are_of_a_disease_that_is_present_if_any_is(
+    known_exam: Exam, known_analysis: Analysis
+) -> None:
+    amd, dme, erm = known_analysis.scores
+    scores = (amd, dataclasses.replace(dme, threshold=0.95), erm)  # 0.91, and yet absent
+    analysis = dataclasses.replace(known_analysis, scores=scores)
+    report = make_report(known_exam, analysis)
+    assert report.scores[0].verdict == "absent"
+    assert report.evidence.startswith("Evidence for Age-related macular degeneration")
+    assert report.bscans[0].caption.startswith("B-scan 3 of 8")
+
+
 def test_the_bar_and_its_mark_are_where_they_belong(
     known_exam: Exam, known_analysis: Analysis
 ) -> None:
