@@ -1,12 +1,13 @@
-"""A similar eye beside the one in view: in napari's grid, so that the same slider moves through both."""
+"""Another eye beside the one in view: in napari's grid, so that the same slider moves through both."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
 import napari
 from napari.layers import Image
+from psygnal import Signal
 
 from napari_octcube._inference import Dispatch
 from napari_octcube._layers import bscan_is_metric, exam_layer, world_spacing
@@ -18,7 +19,7 @@ GAP_PX = 6
 
 
 class Beside:
-    """At most one similar eye, as the topmost layer, on the right; everything else shares the left half of the canvas.
+    """At most one other eye, as the topmost layer, on the right; everything else shares the left half of the canvas.
 
     Parameters
     ----------
@@ -29,12 +30,13 @@ class Beside:
         Runs a function soon: layers must not be removed while napari still tells of an insertion or removal.
     """
 
+    changed: ClassVar[Signal] = Signal(object)  # the exam that is beside now, or None
+
     def __init__(self, viewer: napari.Viewer, session: Session, defer: Dispatch) -> None:
         self._viewer = viewer
         self._session = session
         self._defer = defer
         self._layer: Image | None = None
-        self.on_gone: Any = lambda: None
         session.events.exam.connect(self.leave)
         session.events.aspect.connect(self._on_aspect)
         viewer.layers.events.inserted.connect(self._arrange)
@@ -60,6 +62,7 @@ class Beside:
         self._viewer.canvas.grid.enabled = True
         self._arrange()
         self._defer(self._fit_view)
+        self.changed.emit(exam)
 
     def leave(self) -> None:
         """Take the eye beside away."""
@@ -78,7 +81,7 @@ class Beside:
     def _end(self) -> None:
         self._viewer.canvas.grid.enabled = False
         self._defer(self._fit_view)
-        self.on_gone()
+        self.changed.emit(None)
 
     def _fit_view(self) -> None:
         if self._viewer.layers:

@@ -89,6 +89,10 @@ class AnalysisTab(QWidget):
         """Put the switches between the views where the eye looks first, below the exam's facts."""
         self._column.insertWidget(self._column.indexOf(self.aspect_switch), bar)
 
+    def add_comparison(self, table: QWidget) -> None:
+        """Put the scores of two eyes below those of the one in view."""
+        self._column.insertWidget(self._column.indexOf(self.overlay_note), table)
+
     def _show_results(self, analysis: Analysis | None) -> None:
         if analysis is not None:
             QTimer.singleShot(0, self._scroll_to_results)  # once they have their place

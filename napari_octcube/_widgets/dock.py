@@ -14,10 +14,12 @@ from napari_octcube._arrivals import Offer, arrivals, is_in_use
 from napari_octcube._batch import FolderAnalysis, reader_of_row
 from napari_octcube._batch_rows import BatchRow
 from napari_octcube._beside import Beside
+from napari_octcube._comparison import Comparison
 from napari_octcube._exam_listing import ExamListing
 from napari_octcube._inference import InferenceClient
+from napari_octcube._layers import exam_name
 from napari_octcube._model_process import WORKER_COMMAND
-from napari_octcube._opening import ExamOpener
+from napari_octcube._opening import ExamOpener, produce_in_background, reader_of
 from napari_octcube._recall import Recall
 from napari_octcube._remembered import remembered_archive
 from napari_octcube._reporting import Reporting
@@ -27,6 +29,7 @@ from napari_octcube._similar import SimilarEyes
 from napari_octcube._views import Views
 from napari_octcube._widgets.analysis_tab import AnalysisTab
 from napari_octcube._widgets.batch_dialog import BatchDialog
+from napari_octcube._widgets.comparison_table import ComparisonTable
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
@@ -70,7 +73,7 @@ class OCTCubeDock(QTabWidget):
         self._offered: list[Path] = []
         self._looked_for_archive = False
         self._drops = ExamDrops(self, self.open_paths, show_error)
-        self.open_button = OpenButton(self.open_paths, self.analyse_folder)
+        self.open_button = OpenButton(self.open_paths, self.analyse_folder, self.open_beside)
         self.batch_dialog: BatchDialog | None = None
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
         self.recall = Recall(self.session, self._dispatch)
@@ -81,6 +84,10 @@ class OCTCubeDock(QTabWidget):
         self.localizer_tab = LocalizerTab(self.session)
         self.similar = SimilarEyes(self.session, self.client, self._dispatch)
         self.beside = Beside(napari_viewer, self.session, self._dispatch)
+        self.comparison = Comparison(self.session, self.client)
+        self.beside.changed.connect(self.comparison.show)
+        self.comparison_table = ComparisonTable(self.session, self.comparison)
+        self.analysis_tab.add_comparison(self.comparison_table)
         self.similar_tab = SimilarTab(self.session, self.similar, self.beside, self._dispatch)
         self.addTab(self.analysis_tab, "Analysis")
         self.addTab(self.localizer_tab, "Localizer")
@@ -113,6 +120,19 @@ class OCTCubeDock(QTabWidget):
         """Read an exam at these paths in the background and show it; ask which if there are several."""
         self.opener.open_paths(paths)
 
+    def open_beside(self, path: Path) -> None:
+        """Read an exam in the background and show it beside the one in view."""
+        if self.session.exam is None:
+            self.open_path(path)
+            return
+        self.session.error = ""
+        produce_in_background(
+            reader_of(path),
+            self._dispatch,
+            lambda exam: self.beside.show(exam, f"Beside: {exam_name(exam)}"),
+            lambda message: setattr(self.session, "error", message),
+        )
+
     def open_exam(self, produce: Callable[[], Exam], name: str) -> None:
         """Make an exam in the background and show it."""
         self.opener.open_exam(produce, name)
@@ -121,6 +141,7 @@ class OCTCubeDock(QTabWidget):
         """Offer to analyse all exams of a folder into a table."""
         if self.batch_dialog is None:
             analysis = FolderAnalysis(self._dispatch)
+            self.destroyed.connect(analysis.close)
             self.batch_dialog = BatchDialog(self.session, analysis, self._open_row, self.window())
             self.batch_dialog.finished.connect(self._forget_batch)
         self.batch_dialog.show_folder(folder)
@@ -151,6 +172,7 @@ class OCTCubeDock(QTabWidget):
         self.client.close()
         self.recall.close()
         self.views.close()
+        self.comparison.close()
         self.beside.close()
         self.scene.close()
 

@@ -17,15 +17,24 @@ class OpenButton(QPushButton):
         self,
         open_paths: Callable[[Sequence[Path]], None],
         analyse_folder: Callable[[Path], None],
+        open_beside: Callable[[Path], None],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__("Open", parent)
         self._open_paths = open_paths
         self._analyse_folder = analyse_folder
+        self._open_beside = open_beside
         self.setToolTip("Open exams: " + "; ".join(found.files for found in FORMATS))
         menu = QMenu(self)
         menu.addAction("Files…", self._ask_for_files)
         menu.addAction("Folder…", self._ask_for_folder)
+        menu.addSeparator()
+        file = menu.addAction("File beside…", self._ask_for_file_beside)
+        folder = menu.addAction("Folder beside…", self._ask_for_folder_beside)
+        for action in (file, folder):
+            action.setToolTip(
+                "Compare another exam with the one in view: the fellow eye, or a visit"
+            )
         menu.addSeparator()
         batch = menu.addAction("Analyse a folder…", self._ask_what_to_analyse)
         batch.setToolTip("Score all exams of a folder, in the background, into a table")
@@ -42,6 +51,16 @@ class OpenButton(QPushButton):
         name = QFileDialog.getExistingDirectory(self, "Open a folder of exams")
         if name:
             self._open_paths([Path(name)])
+
+    def _ask_for_file_beside(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open an exam beside", "", "All files (*)")
+        if name:
+            self._open_beside(Path(name))
+
+    def _ask_for_folder_beside(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open the exam of a folder beside")
+        if name:
+            self._open_beside(Path(name))
 
     def _ask_what_to_analyse(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Analyse all exams in a folder")

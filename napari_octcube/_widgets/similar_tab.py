@@ -86,7 +86,7 @@ class SimilarTab(QWidget):
         self.open_button.clicked.connect(lambda: self._with_selected(self.open_beside))
         self.why_button.clicked.connect(lambda: self._with_selected(self.explain))
         self.close_button.clicked.connect(lambda: beside.leave())
-        beside.on_gone = self._on_gone
+        beside.changed.connect(self._on_beside)
         for event in ("busy", "note", "error", "found", "selected", "archive", "map", "beside"):
             state.events[event].connect(self._refresh)
         self._refresh()
@@ -152,8 +152,8 @@ class SimilarTab(QWidget):
         if self._state.selected is not None:
             act(self._state.selected)
 
-    def _on_gone(self) -> None:
-        self._state.beside = None
+    def _on_beside(self, exam: Exam | None) -> None:
+        self._state.beside = None  # unless it is a neighbour, which is noted next
 
     def _refresh(self) -> None:
         state = self._state

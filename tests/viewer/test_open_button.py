@@ -8,7 +8,11 @@ DIALOG = "napari_octcube._widgets.open_button.QFileDialog"
 @pytest.fixture
 def opened(qtbot):
     opened = []
-    button = OpenButton(opened.append, lambda folder: opened.append(("analyse", folder)))
+    button = OpenButton(
+        opened.append,
+        lambda folder: opened.append(("analyse", folder)),
+        lambda path: opened.append(("beside", path)),
+    )
     qtbot.addWidget(button)
     return button, opened
 
@@ -48,3 +52,12 @@ def test_cancelled_dialogs_open_nothing(opened, monkeypatch):
     trigger(button, "Folder…")
     trigger(button, "Analyse a folder…")
     assert paths == []
+
+
+def test_an_exam_to_compare_with(opened, monkeypatch, tmp_path):
+    button, asked = opened
+    monkeypatch.setattr(f"{DIALOG}.getOpenFileName", lambda *_: (str(tmp_path / "a.vol"), ""))
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: str(tmp_path))
+    trigger(button, "File beside…")
+    trigger(button, "Folder beside…")
+    assert asked == [("beside", tmp_path / "a.vol"), ("beside", tmp_path)]
