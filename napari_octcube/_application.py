@@ -80,6 +80,7 @@ class Screenshot:
     def __init__(self, viewer: napari.Viewer, dock: OCTCubeDock, path: Path) -> None:
         self._viewer = viewer
         self._session = dock.session
+        self._report = dock.report_tab
         self._path = path
         self._over = False
         self.exit_code = 2
@@ -106,8 +107,14 @@ class Screenshot:
         if not self._session.opening:
             self._take_soon()
 
+    def _take_unless_report_is_made(self) -> None:
+        if self._report.busy:
+            self._take_soon()
+        else:
+            self._take()
+
     def _take_soon(self) -> None:
-        QTimer.singleShot(SETTLE_MS, self._take)
+        QTimer.singleShot(SETTLE_MS, self._take_unless_report_is_made)
 
     def _take(self) -> None:
         if self._over:

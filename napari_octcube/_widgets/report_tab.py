@@ -92,6 +92,11 @@ class ReportTab(QWidget):
         super().hideEvent(event)
         self._reporting.want(False)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the page or a file is being made."""
+        return bool(self._reporting.state.busy)
+
     def enlarge(self) -> None:
         """Show the page in full size."""
         if self.preview.image is not None and self.window_of_page is None:

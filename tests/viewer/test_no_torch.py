@@ -83,3 +83,26 @@ def test_unwritable_picture_is_one_line(viewer, tmp_path):
     result = viewer("--screenshot", tmp_path / "no" / "folder.png")
     assert result.returncode == 2
     assert "could not be written" in result.stderr
+
+
+def test_a_picture_of_the_report_waits_for_it_and_is_made_without_torch(
+    viewer, model_file, tmp_path
+):
+    picture = tmp_path / "report.png"
+    code = """
+        from napari_octcube.__main__ import main
+        code = main()
+        assert "reportlab" in sys.modules
+        guilty = sorted(name for name in sys.modules if name.split(".")[0] == "torch")
+        assert not guilty, guilty[:3]
+        sys.exit(code)
+    """
+    arguments = ("--demo", "--model", model_file, "--tab", "report", "--screenshot", picture)
+    result = viewer(*arguments, code=code)
+    assert result.returncode == 0, result.stderr
+    tab = np.asarray(Image.open(picture).convert("RGB"))[100:600, 1000:].astype(int)
+    white = tab.min(axis=-1) > 240
+    rows, columns = (np.flatnonzero(white.mean(axis=axis) > 0.3) for axis in (1, 0))
+    page = tab[rows[0] : rows[-1], columns[0] : columns[-1]]
+    assert min(page.shape[:2]) > 200
+    assert 0.02 < (page.max(axis=-1) < 120).mean() < 0.5  # what is on it
