@@ -134,7 +134,6 @@ class FolderAnalysis:
         run, self._run = self._run, None
         if run is not None:
             run.stop()
-            self.state.running = False
 
     def dispatch(self, run: _Run, function: Callable[[], None]) -> None:
         """Run a function on the owner's thread, if the run still counts."""

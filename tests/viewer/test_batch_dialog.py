@@ -261,7 +261,8 @@ def test_from_the_menu_to_an_exam_in_view(open_dock, tmp_path, qtbot, monkeypatc
     assert dock.batch_dialog is None
 
 
-def test_the_viewer_closes_and_the_run_ends(open_dock, tmp_path, qtbot, monkeypatch):
+@pytest.mark.parametrize("close", ["dock", "viewer"])
+def test_the_viewer_closes_and_the_run_ends(open_dock, tmp_path, qtbot, monkeypatch, close):
     with_the_fake(monkeypatch)
     monkeypatch.setattr(batch_dialog.QMessageBox, "question", lambda *_: 1 / 0)
     viewer, dock = open_dock(show=True)
@@ -272,7 +273,11 @@ def test_the_viewer_closes_and_the_run_ends(open_dock, tmp_path, qtbot, monkeypa
     qtbot.mouseClick(dialog.start_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dialog.rows.rowCount() == 3, timeout=20_000)
     command = [child for child in psutil.Process().children() if FAKE[0] in child.cmdline()]
-    viewer.window.remove_dock_widget(dock)
     assert len(command) == 1
+    if close == "dock":
+        viewer.window.remove_dock_widget(dock)
+        assert dock.batch_dialog is None
+    else:
+        viewer.close()
+        qtbot.wait(100)
     assert psutil.wait_procs(command, timeout=20)[1] == []
-    assert dock.batch_dialog is None
