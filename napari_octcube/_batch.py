@@ -139,9 +139,9 @@ class FolderAnalysis:
         """Run a function on the owner's thread, if the run still counts."""
         self._dispatch(lambda: function() if run is self._run else None)
 
-    def take(self, portion: list[dict[str, Any]], folder: Path) -> None:
+    def take(self, portion: list[dict[str, Any]]) -> None:
         """What a run has told, in order."""
-        rows = [BatchRow(told["row"], folder) for told in portion if "row" in told]
+        rows = [told["row"] for told in portion if "row" in told]
         for told in portion:
             if "columns" in told:
                 self.described.emit(told["columns"])
@@ -180,7 +180,7 @@ class _Run:
         self._told = False  # whether the owner's thread will come for what is pending
         self._end: tuple[int | None, str] | None = None
         self._report: dict[str, Any] = {}
-        # Lines are parsed on the command's thread: thousands come at once when a run goes on.
+        # Lines become rows on the command's thread: thousands come at once when a run goes on.
         self._command = BackgroundCommand(
             arguments, lambda function: function(), self._on_line, self._on_end
         )
@@ -199,6 +199,8 @@ class _Run:
             return  # a library's word
         if not isinstance(told, dict):
             return
+        if "row" in told:
+            told["row"] = BatchRow(told["row"], self._folder)
         with self._lock:
             self._pending.append(told)
             self._tell_soon()
@@ -225,7 +227,7 @@ class _Run:
             end = None if more else self._end
         for told in portion:
             self._report = told.get("report", self._report)
-        self._owner.take(portion, self._folder)
+        self._owner.take(portion)
         if end is not None:
             self._owner.end(self, *end, self._report)
 
