@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from html.parser import HTMLParser
 
 import numpy as np
 import pypdf
 import pytest
 from aligned import aligned_analysis, bare_analysis, raster_lines, with_lines
+from report_pages import Page, both, pdf_text
 
 from octcube_core.errors import InputError
-from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
-from octcube_core.report import Report, html_text, make_report, pdf_bytes, why_no_report
+from octcube_core.exam import EnFaceImage, Exam, OCTVolume
+from octcube_core.report import html_text, make_report, pdf_bytes, why_no_report
 from octcube_core.results import Analysis
-
-
-class Page(HTMLParser):
-    """Texts of an HTML file by the tag around them, and its pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.texts: list[tuple[str, str]] = []
-        self.pictures: list[dict[str, str | None]] = []
-        self.links: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == [], "every tag is closed"
-
-    def handle_starttag(self, tag, attributes) -> None:
-        if tag == "img":
-            self.pictures.append(dict(attributes))
-        elif tag != "meta":
-            self._open.append(tag)
-        self.links += [v or "" for name, v in attributes if name in ("src", "href")]
-
-    def handle_endtag(self, tag) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data) -> None:
-        if data.strip() and self._open[-1] != "style":
-            self.texts.append((self._open[-1], data.strip()))
-
-    @property
-    def text(self) -> str:
-        return "\n".join(text for _, text in self.texts)
-
-
-def pdf_text(data: bytes) -> str:
-    (page,) = pypdf.PdfReader(io.BytesIO(data)).pages  # one, or this fails
-    assert [round(float(side)) for side in page.mediabox[2:]] == [595, 842]
-    return " ".join(page.extract_text().split())
-
-
-def pdf_content(data: bytes) -> bytes:
-    """Everything that lies in a PDF: its bytes, its text, and its streams decompressed."""
-    reader = pypdf.PdfReader(io.BytesIO(data))
-    parts = [data, pdf_text(data).encode(), repr(reader.metadata).encode()]
-    for number in range(1, int(reader.trailer["/Size"])):
-        found = reader.get_object(number)
-        parts.append(repr(found).encode())
-        if isinstance(found, pypdf.generic.StreamObject) and found.get("/Subtype") != "/Image":
-            parts.append(found.get_data())
-    return b"\n".join(parts)
-
-
-def both(report: Report) -> tuple[str, str]:
-    return " ".join(Page(html_text(report)).text.split()), pdf_text(pdf_bytes(report))
 
 
 def test_both_say_what_was_found_in_what_by_what(
@@ -152,61 +98,6 @@ def test_a_synthetic_eye_is_called_one(known_exam: Exam, known_analysis: Analysi
     exam = dataclasses.replace(known_exam, format="synthetic")
     for text in both(make_report(exam, known_analysis)):
         assert "Synthetic eye: computed, of no patient." in text
-
-
-SECRETS = ("Zebedee", "Quagga", "PID-993311", "19431127", "1943-11-27", "20240229", "Walrus")
-
-
-def test_identity_is_nowhere_unless_asked_for(
-    known_exam: Exam, known_analysis: Analysis, tmp_path
-) -> None:
-    exam = dataclasses.replace(known_exam, source=tmp_path / "Walrus.dcm")
-    report = make_report(exam, known_analysis)
-    files = (html_text(report).encode(), pdf_content(pdf_bytes(report)))
-    for secret in (*SECRETS, "2024", "1943"):
-        assert not any(secret.encode() in content for content in files), secret
-    assert not any(secret in repr(report) for secret in SECRETS)
-
-
-def test_identity_is_there_when_asked_for(known_exam: Exam, known_analysis: Analysis) -> None:
-    report = make_report(known_exam, known_analysis, identity=True)
-    for text in both(report):
-        for words in ("Name Zebedee, Quagga", "Patient ID PID-993311", "19431127", "20240229"):
-            assert words in text
-    content = pdf_content(pdf_bytes(report))
-    assert (
-        content.count(b"PID-993311") == 2
-    )  # in the text and in a stream, so the search above finds
-
-
-@pytest.mark.parametrize(
-    ("name", "html", "pdf"),
-    [
-        ("Müller-Łęcki^Žofia", "Müller-Łęcki, Žofia", "Müller-Łęcki, Žofia"),
-        ("Παπαδοπούλου^Ελένη", "Παπαδοπούλου, Ελένη", "Παπαδοπούλου, Ελένη"),
-        ("Дмитриева", "Дмитриева", "Дмитриева"),
-        ("Yamada^Tarou=山田^太郎", "Yamada, Tarou · 山田, 太郎", "Yamada, Tarou · 山田, 太郎"),
-        ("김^희중", "김, 희중", "김, 희중"),
-        ("ไทย", "ไทย", "□□□"),  # no font of the PDF has it
-        ("\x1b<b>&\x00x", "<b>&", "<b>&"),
-        ("x" * 300, "x" * 300, "x" * 20),
-    ],
-)
-def test_names_of_any_script_are_text(
-    known_exam: Exam, known_analysis: Analysis, name: str, html: str, pdf: str
-) -> None:
-    exam = dataclasses.replace(known_exam, patient=Patient(name))
-    report = make_report(exam, known_analysis, identity=True)
-    assert html in Page(html_text(report)).text
-    assert pdf in pdf_text(pdf_bytes(report))
-
-
-def test_hebrew_stands_from_right_to_left_beside_a_number(
-    known_exam: Exam, known_analysis: Analysis
-) -> None:
-    from octcube_core.report.fonts import runs
-
-    assert "".join(text for _, text in runs("ID שלום עולם 12")) == "ID םלוע םולש 12"
 
 
 def test_pictures_lie_inside_the_file_and_show_the_evidence(
