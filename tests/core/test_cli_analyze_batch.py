@@ -169,6 +169,7 @@ def test_what_is_wrong_is_one_line(model, in_process, tmp_path, capsys):
     for arguments, words in (
         ((*ours, "--out", table, "--exam", 1), "leave --exam out"),
         ((*ours, "--out", table, "--saliency", "gradcam"), "leave --saliency out"),
+        ((*ours, "--out", table, "--dicom"), "leave --dicom out"),
         ((*ours, "--out", tmp_path / "results", "--resume"), "--resume is for a table"),
         ((*ours, "--out", tmp_path / "results", "--json"), "end --out in .parquet or .csv"),
         ((*ours, "--out", tmp_path / "results"), "holds 2 exams"),
