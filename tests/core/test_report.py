@@ -218,19 +218,35 @@ def test_what_is_left_of_the_page_goes_to_the_first_bscan_but_never_at_the_cost_
     assert "scores file" not in pdf_text(pdf_bytes(few))
 
 
-def test_nothing_in_the_pdf_is_below_or_beside_the_page(
+def test_nothing_in_the_pdf_is_beside_the_page_or_over_its_foot(
     known_exam: Exam, known_analysis: Analysis
 ) -> None:
-    warnings = tuple(f"Warning {number}: {'word ' * 100}" for number in range(12))
-    report = make_report(dataclasses.replace(known_exam, warnings=warnings), known_analysis)
+    scores = tuple(
+        dataclasses.replace(known_analysis.scores[0], abbreviation=f"D{number}")
+        for number in range(14)
+    )
+    growth = aligned_analysis(known_analysis).measurements[1]
+    analysis = dataclasses.replace(
+        known_analysis,
+        scores=scores,
+        measurements=(growth,) * 4,
+        saliency=np.ones((18, 4, 2, 3), np.float32),
+    )
+    warnings = tuple(f"Warning {number}: {'word ' * 100}" for number in range(7))
+    exam = dataclasses.replace(known_exam, warnings=warnings, device="Device " * 40)
+    report = make_report(exam, analysis, identity=True)
     (page,) = pypdf.PdfReader(io.BytesIO(pdf_bytes(report))).pages
     places: list[tuple[str, float, float]] = []
     page.extract_text(
         visitor_text=lambda text, cm, tm, font, size: places.append((text, tm[4], tm[5]))
     )
-    written = [(x, y) for text, x, y in places if text.strip()]
-    assert len(written) > 30
-    assert all(35 < x < 560 and 25 < y < 815 for x, y in written)
+    written = [(text, x, y) for text, x, y in places if text.strip()]
+    assert len(written) > 50
+    assert all(35 < x < 560 and 25 < y < 815 for _, x, y in written)
+    foot = next(y for text, _, y in written if text.startswith("Model: toy"))
+    notes = [y for text, _, y in written if "word word" in text or "scores file" in text]
+    assert min(notes) > foot + 10
+    assert "more are in the scores file." in page.extract_text()
 
 
 def test_a_model_without_scores_has_no_report(known_exam: Exam, known_analysis: Analysis) -> None:
