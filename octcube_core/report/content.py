@@ -12,7 +12,7 @@ from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
 from octcube_core.views import require_same
 
 TITLE = "OCT analysis report"
-MOST_SCORES, MOST_MEASUREMENTS, MOST_NOTES = 14, 4, 8  # what one page holds
+MOST_SCORES, MOST_MEASUREMENTS = 14, 4  # what one page holds
 MANY_SCORES = 10  # so many and more have names of one line
 SCORES_NOTE = "Bar: the model's probability from 0 to 1; the mark on it is the threshold. At or above it: present."
 NORMAL_NOTE = "Normal eye: 1 − the highest probability if any exceeds 0.5, else the mean probability of absence."
@@ -134,7 +134,7 @@ def make_report(exam: Exam, analysis: Analysis, identity: bool = False) -> Repor
         bscans=key_bscan_pictures(exam, analysis, target),
         front=front,
         front_note=front_note,
-        notes=_notes(exam, analysis),
+        notes=tuple(dict.fromkeys((*exam.warnings, *analysis.warnings, *analysis.run_notes))),
         model=words.model_lines(analysis),
         synthetic=synthetic,
     )
@@ -181,11 +181,3 @@ def _evidence(analysis: Analysis, target: str) -> str:
         none = "no evidence for" if disease else "nothing that raises"
         return f"The model found {none} {result.name} in the OCT"
     return f"{'Evidence for' if disease else 'What raises'} {result.name}: the brighter, the more"
-
-
-def _notes(exam: Exam, analysis: Analysis) -> tuple[str, ...]:
-    notes = tuple(dict.fromkeys((*exam.warnings, *analysis.warnings, *analysis.run_notes)))
-    if len(notes) <= MOST_NOTES:
-        return notes
-    more = len(notes) - MOST_NOTES + 1
-    return (*notes[: MOST_NOTES - 1], f"{more} more are in the scores file.")

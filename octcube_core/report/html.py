@@ -14,6 +14,7 @@ from octcube_core.report.pictures import ReportPicture
 from octcube_core.report.words import Rows
 
 JPEG_QUALITY = 90
+MOST_NOTES, FEW_NOTES, LONG_TABLE = 8, 2, 11  # notes there is room for; few if rows are so many
 
 _STYLE = """
 @page { size: A4; margin: 12mm 14mm; }
@@ -78,7 +79,7 @@ def html_text(report: Report) -> str:
         f'<h2>{escape(report.evidence)}</h2>\n<div class="bscans{roomy}">',
         *(_figure(picture) for picture in report.bscans),
         "</div>",
-        _notes(report.notes),
+        _notes(report),
         f"<footer>{_lines('p', report.model)}<p><strong>{escape(report.disclaimer)}</strong></p></footer>",
         "</body>\n</html>\n",
     ]
@@ -146,7 +147,13 @@ def _figure(picture: ReportPicture) -> str:
     )
 
 
-def _notes(notes: tuple[str, ...]) -> str:
+def _notes(report: Report) -> str:
+    """As many as have room on the page when it is printed; the last line says how many have none."""
+    notes = report.notes
+    long = len(report.scores) + len(report.measurements) > LONG_TABLE
+    most = FEW_NOTES if long else MOST_NOTES
+    if len(notes) > most:
+        notes = (*notes[: most - 1], f"{len(notes) - most + 1} more are in the scores file.")
     items = "".join(f"<li><span>{escape(note)}</span></li>" for note in notes)
     return f"<h2>Warnings and notes</h2>\n<ul>{items}</ul>" if notes else ""
 

@@ -202,7 +202,7 @@ def test_much_text_stays_on_one_page_and_nothing_is_dropped_silently(
     html, pdf = both(make_report(exam, analysis, identity=True))
     for text in (html, pdf):
         assert "6 more diseases (0 of them present) have no room here" in text
-        assert "Warning 2" in text
+        assert "Warning 0" in text
         assert "more are in the scores file." in text
         assert "Normal eye" in text
 
@@ -247,6 +247,10 @@ def test_nothing_in_the_pdf_is_beside_the_page_or_over_its_foot(
     notes = [y for text, _, y in written if "word word" in text or "scores file" in text]
     assert min(notes) > foot + 10
     assert "more are in the scores file." in page.extract_text()
+    html = html_text(report)
+    assert "7 more are in the scores file." in html
+    assert "Warning 0" in html
+    assert "Warning 1" not in html
 
 
 def test_a_model_without_scores_has_no_report(known_exam: Exam, known_analysis: Analysis) -> None:
