@@ -34,7 +34,7 @@ demo: $(READY)
 	$(SCREEN) $(BIN)/octcube-viewer --demo $(if $(HEADLESS),--screenshot demo.png)
 
 test: $(READY)
-	$(SCREEN) $(BIN)/python -m pytest
+	$(SCREEN) $(BIN)/python -m pytest -n 2
 
 family: $(READY)
 	$(BIN)/python -m train family --out runs/family --ship
