@@ -7,17 +7,14 @@ from pathlib import Path
 
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QDialog,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QMessageBox,
     QPushButton,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -28,11 +25,11 @@ from napari_octcube._session import Session
 from napari_octcube._widgets.batch_table import BatchTable
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.progress_line import ProgressLine
+from napari_octcube._widgets.row_view import row_view
 from octcube_core.batch.table_file import is_table
 from octcube_core.results import DISCLAIMER
 
 SIZE = (1180, 600)
-ROW_HEIGHT = 24
 NAME_WIDTH, NARROWEST = 220, 56
 FILE_TYPES = "Tables (*.parquet *.csv)"
 THERE = "This table exists: Resume goes on with it. Exams that have not changed are passed over, nothing is lost."
@@ -81,7 +78,7 @@ class BatchDialog(QDialog):
         self.progress_bar = ProgressLine()
         self.stage_label, self.note_label, self.remarks_label = _label(), _label(), _label()
         self.rows = BatchTable()
-        self.view = _table_view(self.rows)
+        self.view = row_view(self.rows)
         self._lay_out()
         self.view.doubleClicked.connect(self._open)
         self.view.selectionModel().currentChanged.connect(self._show_remarks)
@@ -244,26 +241,3 @@ def _button(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
     button.setAutoDefault(False)
     button.clicked.connect(lambda: on_click())
     return button
-
-
-def _table_view(model: BatchTable) -> QTableView:
-    view = QTableView()
-    view.setModel(model)
-    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    view.setTabKeyNavigation(False)
-    view.setShowGrid(False)
-    view.setWordWrap(False)
-    view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-    view.verticalHeader().hide()
-    view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-    view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-    header = view.horizontalHeader()
-    header.setHighlightSections(False)
-    header.setStretchLastSection(True)
-    header.setSortIndicator(
-        -1, Qt.SortOrder.AscendingOrder
-    )  # as they come, until a header is clicked
-    view.setSortingEnabled(True)
-    return view

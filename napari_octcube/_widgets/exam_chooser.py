@@ -6,22 +6,19 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QDialog,
     QDialogButtonBox,
-    QHeaderView,
     QLabel,
     QLineEdit,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_octcube._exam_listing import ExamListing, ListedExam
 from napari_octcube._widgets.exam_table import ExamTable
+from napari_octcube._widgets.row_view import row_view
 
 SIZE = (980, 480)
-ROW_HEIGHT = 24
 COLUMN_WIDTHS = (300, 45, 70, 110, 160)
 
 
@@ -55,7 +52,7 @@ class ExamChooser(QDialog):
         self.filter_box.setPlaceholderText("Filter, for instance: OD raster")
         self.filter_box.setClearButtonEnabled(True)
         self.table = ExamTable(listing)
-        self.rows = _table_view(self.table)
+        self.rows = row_view(self.table, COLUMN_WIDTHS)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setTextFormat(Qt.TextFormat.PlainText)
@@ -131,26 +128,3 @@ class ExamChooser(QDialog):
             text += ", still looking …"
         problems = [f"⚠ {problem}" for problem in self._listing.failures[:1]]
         self.status.setText("\n".join((text, *problems)))
-
-
-def _table_view(model: ExamTable) -> QTableView:
-    view = QTableView()
-    view.setModel(model)
-    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    view.setTabKeyNavigation(False)
-    view.setShowGrid(False)
-    view.setWordWrap(False)
-    view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-    view.verticalHeader().hide()
-    view.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-    view.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-    header = view.horizontalHeader()
-    header.setHighlightSections(False)
-    header.setStretchLastSection(True)
-    for column, width in enumerate(COLUMN_WIDTHS):
-        header.resizeSection(column, width)
-    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as found, until a header is clicked
-    view.setSortingEnabled(True)
-    return view
