@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from napari_octcube._inference import Dispatch
 
+ERROR = "octcube: error: "  # before what the command line says of wrong input
 ENOUGH_LINES = 5  # of what a failing command said last
+
+
+def told_in(line: str) -> dict[str, Any]:
+    """What a line of JSON tells; nothing if it is a library's word."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def last_line(errors: str) -> str:
+    """What a failing command said last; empty if nothing."""
+    return "".join(errors.strip().splitlines()[-1:])
 
 
 class BackgroundCommand:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ from typing import Any, ClassVar
 import platformdirs
 from psygnal import Signal, SignalGroupDescriptor
 
-from napari_octcube._background_command import BackgroundCommand
+from napari_octcube._background_command import ERROR, BackgroundCommand, last_line, told_in
 from napari_octcube._batch_rows import BatchRow
 from napari_octcube._inference import Dispatch
+from napari_octcube._portions import Portions
 from octcube_core.batch.columns import path_text
 from octcube_core.batch.journal import journal_of
 from octcube_core.errors import ExamReadError
@@ -23,7 +22,6 @@ from octcube_core.exam import Exam
 from octcube_core.readers import find_exams
 
 COMMAND = ("-m", "octcube_core.cli", "analyze")
-INTERVAL_S = 0.05  # between two portions of a growing table
 PORTION = 200  # rows that an observer is told of at once, so that each telling is short
 STOPPED = "Stopped; what was analysed is in the table, and Resume goes on from there."
 DIED = "The analysis ended unexpectedly; Resume goes on from where it was."
@@ -161,9 +159,8 @@ class FolderAnalysis:
         elif run.stopped:
             state.note = STOPPED
         else:
-            last = (errors.strip().splitlines() or [DIED])[-1]
-            said = last.startswith("octcube: error: ")
-            state.error = last.removeprefix("octcube: error: ") if said else DIED
+            last = last_line(errors)
+            state.error = last.removeprefix(ERROR) if last.startswith(ERROR) else DIED
         state.stage = ""
         state.running = False
 
@@ -175,10 +172,9 @@ class _Run:
         self.stopped = False
         self._folder = folder
         self._owner = owner
-        self._lock = threading.Lock()
-        self._pending: list[dict[str, Any]] = []
-        self._told = False  # whether the owner's thread will come for what is pending
-        self._end: tuple[int | None, str] | None = None
+        self._lines: Portions[dict[str, Any]] = Portions(
+            PORTION, lambda take: owner.dispatch(self, take), self._take
+        )
         self._report: dict[str, Any] = {}
         # Lines become rows on the command's thread: thousands come at once when a run goes on.
         self._command = BackgroundCommand(
@@ -193,43 +189,21 @@ class _Run:
         self._command.stop()
 
     def _on_line(self, line: str) -> None:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            return  # a library's word
-        if not isinstance(told, dict):
-            return
+        told = told_in(line)
         if "row" in told:
             told["row"] = BatchRow(told["row"], self._folder)
-        with self._lock:
-            self._pending.append(told)
-            self._tell_soon()
+        if told:  # else it is a library's word
+            self._lines.add(told)
 
     def _on_end(self, code: int | None, errors: str) -> None:
-        with self._lock:
-            self._end = code, errors
-            self._tell_soon()
+        self._lines.add({"end": (code, errors)})  # the last of all
 
-    def _tell_soon(self) -> None:
-        if not self._told:
-            self._told = True
-            timer = threading.Timer(INTERVAL_S, lambda: self._owner.dispatch(self, self._take))
-            timer.daemon = True
-            timer.start()
-
-    def _take(self) -> None:
-        with self._lock:
-            portion, self._pending = self._pending[:PORTION], self._pending[PORTION:]
-            self._told = False
-            more = bool(self._pending)
-            if more:
-                self._tell_soon()
-            end = None if more else self._end
+    def _take(self, portion: list[dict[str, Any]], more: bool) -> None:
         for told in portion:
             self._report = told.get("report", self._report)
         self._owner.take(portion)
-        if end is not None:
-            self._owner.end(self, *end, self._report)
+        if portion and "end" in portion[-1]:
+            self._owner.end(self, *portion[-1]["end"], self._report)
 
 
 def _words(report: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ from psygnal import Signal
 
 import octcube_core
 from napari_octcube._inference import Dispatch
+from napari_octcube._portions import Portions
 from octcube_core.errors import OCTCubeError
 from octcube_core.readers import ExamEntry
 
-INTERVAL_S = 0.05  # between two portions of a growing list
 PORTION = 500  # exams that an observer is told of at once, so that each telling is short
 
 _natural = natsort_keygen(alg=ns.IGNORECASE)
@@ -95,10 +95,7 @@ class ExamListing:
 
     def __init__(self, paths: Sequence[Path], dispatch: Dispatch) -> None:
         self._paths = tuple(paths)
-        self._dispatch = dispatch
-        self._lock = threading.Lock()
-        self._pending: list[ListedExam] = []
-        self._told = False  # whether the owner's thread will come for what is pending
+        self._found: Portions[ListedExam] = Portions(PORTION, dispatch, self._take)
         self._ended = False
         self._cancelled = False
         self.exams: list[ListedExam] = []
@@ -138,32 +135,17 @@ class ExamListing:
                 self.failures.append(
                     f"{path.name} could not be opened because of an unexpected error ({kind})."
                 )
-        if not self.failures and not self.exams and not self._pending:
+        if not self.failures and not self.exams and not self._found.waiting:
             self.failures.append(f"{self.name} holds no OCT exam; open the folder or file of one.")
         self._ended = True
-        self._dispatch(self._take)
+        self._found.hand_over()
 
     def _add(self, entry: ExamEntry, root: Path) -> None:
         listed = ListedExam(entry, _name_below(root, entry, len(self._paths) > 1))
         listed.sort_keys, listed.words  # noqa: B018 - worked out here, not on the owner's thread
-        with self._lock:
-            self._pending.append(listed)
-            self._tell_soon()
+        self._found.add(listed)
 
-    def _tell_soon(self) -> None:
-        if not self._told:
-            self._told = True
-            timer = threading.Timer(INTERVAL_S, lambda: self._dispatch(self._take))
-            timer.daemon = True
-            timer.start()
-
-    def _take(self) -> None:
-        with self._lock:
-            portion, self._pending = self._pending[:PORTION], self._pending[PORTION:]
-            self._told = False
-            more = bool(self._pending)
-            if more:
-                self._tell_soon()
+    def _take(self, portion: list[ListedExam], more: bool) -> None:
         if self._cancelled:
             return
         if portion:

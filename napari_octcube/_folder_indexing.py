@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from napari_octcube._background_command import BackgroundCommand
+from napari_octcube._background_command import ERROR, BackgroundCommand, last_line, told_in
 from napari_octcube._inference import Dispatch
 from napari_octcube._similar import SimilarEyes
 
@@ -50,12 +49,8 @@ class FolderIndexing:
             command.stop()
 
     def _on_line(self, line: str) -> None:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            return  # a library's word
-        state = self._similar.state
-        if self._command is None or not isinstance(told, dict):
+        told, state = told_in(line), self._similar.state
+        if self._command is None:
             return
         if "report" in told:
             self._report = told["report"]
@@ -71,8 +66,8 @@ class FolderIndexing:
         if code == 0 and self._report:
             state.note = _words(self._report)
         elif code is not None and code not in (143, -15):
-            last = errors.strip().splitlines()[-1:] or ["The folder could not be indexed."]
-            self._similar.fail(last[0].removeprefix("octcube: error: "))
+            last = last_line(errors) or "The folder could not be indexed."
+            self._similar.fail(last.removeprefix(ERROR))
         else:
             state.note = "Stopped; what was indexed stays, and the next time it goes on from there."
         self._similar.refresh()

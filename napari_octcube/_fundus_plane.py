@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_octcube._layers import bscan_is_metric, world_spacing
 from napari_octcube._session import Aspect
 from octcube_core.exam import Exam
+from octcube_core.fundus_views import image_picture
 from octcube_core.views import has_planes_across
 
 Affine = NDArray[np.float64]  # (2, 3): (row, column, 1) of the image to (z, x) of the world
@@ -43,8 +44,6 @@ def fundus_affine(exam: Exam, aspect: Aspect = "um") -> Affine | None:
 
 def fundus_picture_of(exam: Exam) -> NDArray[np.uint8] | None:
     """Pixels of the image on which the B-scans are placed, in 8 bits; takes a while for a large photograph."""
-    from octcube_core.fundus_views import image_picture
-
     return (
         None if exam.locations is None else image_picture(exam.enface[exam.locations.image].pixels)
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_octcube._background_command import BackgroundCommand
+from napari_octcube._background_command import BackgroundCommand, last_line
 from napari_octcube._inference import Dispatch
 from napari_octcube._similar import SimilarEyes
 from napari_octcube._similar_state import ShownMap
@@ -28,9 +28,7 @@ class MapMaking:
     def __init__(self, similar: SimilarEyes, dispatch: Dispatch) -> None:
         self._similar = similar
         self._dispatch = dispatch
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="octcube-map-", ignore_cleanup_errors=True
-        )
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # once a map is made
         self._command: BackgroundCommand | None = None
         similar.state.events.found.connect(self._place)
 
@@ -41,6 +39,10 @@ class MapMaking:
             return
         state.error = ""
         state.busy = MAKING
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="octcube-map-", ignore_cleanup_errors=True
+            )
         modality, file = state.to, Path(self._folder.name) / "map.npz"
         arguments = (
             *(*COMMAND, "--db", state.archive.address, "--modality", modality),
@@ -59,7 +61,8 @@ class MapMaking:
         command, self._command = self._command, None
         if command is not None:
             command.stop()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _on_end(
         self, code: int | None, errors: str, file: Path, modality: str, method: str
@@ -68,8 +71,7 @@ class MapMaking:
             return
         self._command = None
         if code != 0:
-            last = errors.strip().splitlines()[-1:] or ["The map could not be made."]
-            self._similar.fail(last[0])
+            self._similar.fail(last_line(errors) or "The map could not be made.")
             return
 
         def read(index: EmbeddingIndex) -> ShownMap:

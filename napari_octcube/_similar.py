@@ -58,14 +58,14 @@ class SimilarEyes:
     def open_archive(self, address: str, create: bool = False) -> None:
         """Open an archive, or make it."""
         self._begin(OPENING)
-        self.archive.open(address, create, self._on_opened, self._fail)
+        self.archive.open(address, create, self._on_opened, self.fail)
 
     def refresh(self) -> None:
         """Look again at what the archive holds."""
         facts = self.state.archive
         if facts is not None:
             address = facts.address
-            self.archive.run(lambda index: facts_of(index, address), self._set_facts, self._fail)
+            self.archive.run(lambda index: facts_of(index, address), self._set_facts, self.fail)
 
     def find(self) -> None:
         """Search for the eyes most similar to the one in view."""
@@ -94,7 +94,7 @@ class SimilarEyes:
         def add(embedding: ExamEmbedding) -> None:
             self._begin(ADDING)
             self.archive.run(
-                lambda index: index.add(exam, embedding, scores=scores), self._on_added, self._fail
+                lambda index: index.add(exam, embedding, scores=scores), self._on_added, self.fail
             )
 
         self._with_embedding(add)
@@ -111,9 +111,9 @@ class SimilarEyes:
         self.archive.run(
             lambda index: index.secret,
             lambda secret: produce_in_background(
-                lambda: reopen(neighbour, secret), self._dispatch, done, self._fail
+                lambda: reopen(neighbour, secret), self._dispatch, done, self.fail
             ),
-            self._fail,
+            self.fail,
         )
 
     def explain(
@@ -150,7 +150,7 @@ class SimilarEyes:
         """The same, with a word to the user if the file is unknown."""
         model, facts = self.model, self.state.archive
         if model is None and facts is not None and facts.model is not None:
-            self._fail(
+            self.fail(
                 f"This archive was made by {facts.model.title}, the file {facts.model.source}; choose that file as the"
                 " model in the tab Analysis."
             )
@@ -164,7 +164,8 @@ class SimilarEyes:
 
     def fail(self, message: str) -> None:
         """What was asked for did not happen; one sentence says why."""
-        self._fail(message)
+        self.state.busy = ""
+        self.state.error = message
 
     def _with_embedding(self, then: Callable[[ExamEmbedding], None]) -> None:
         """Do something with the embedding of the exam in view by the archive's model."""
@@ -184,7 +185,7 @@ class SimilarEyes:
                 self._embedding = (exam, model, reply.embedding)
                 then(reply.embedding)
             elif isinstance(reply, Failed):
-                self._fail(reply.message)
+                self.fail(reply.message)
             else:
                 self.state.busy = ""
 
@@ -203,7 +204,7 @@ class SimilarEyes:
         self.archive.run(
             lambda index: _found(index, exam, embedding, by, to, count, filters),
             lambda found: self._on_found(exam, found),
-            self._fail,
+            self.fail,
             replaces="search",
         )
 
@@ -224,7 +225,7 @@ class SimilarEyes:
         if isinstance(reply, Explained):
             on_explained(exam, other, reply)
         elif isinstance(reply, Failed):
-            self._fail(reply.message)
+            self.fail(reply.message)
 
     def _on_opened(self, facts: ArchiveFacts) -> None:
         self.state.busy = ""
@@ -251,10 +252,6 @@ class SimilarEyes:
     def _begin(self, busy: str) -> None:
         self.state.error = self.state.note = ""
         self.state.busy = busy
-
-    def _fail(self, message: str) -> None:
-        self.state.busy = ""
-        self.state.error = message
 
 
 def _found(

@@ -11,6 +11,9 @@ from octcube_core.worker_processes import worker_pool
 
 Result = TypeVar("Result")
 
+# What to say of an exam whose process died.
+LOST = "It ended the process that read it; the file is damaged, or memory ran out."
+
 
 class OrderedPool(Generic[Result]):
     """Runs a function on numbers in other processes, and survives those that die.

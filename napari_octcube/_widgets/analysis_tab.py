@@ -19,6 +19,7 @@ from napari_octcube._widgets.overlay_bar import OverlayBar
 from napari_octcube._widgets.run_bar import RunBar
 from napari_octcube._widgets.saliency_curve import SaliencyCurve
 from napari_octcube._widgets.score_table import ScoreTable
+from napari_octcube._widgets.small_parts import note_label
 from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
 
 
@@ -40,13 +41,13 @@ class AnalysisTab(QWidget):
         self.model_chooser = ModelChooser(session)
         self.run_bar = RunBar(session, on_run, on_cancel)
         self.score_table = ScoreTable(session)
-        self.overlay_note = _note()
+        self.overlay_note = note_label()
         self.key_bscans = KeyBScans(session)
         self.saliency_curve = SaliencyCurve(session)
         self.overlay_bar = OverlayBar(session)
-        self.warnings = _note()
-        self.model_title = _note()
-        self.disclaimer = _note(DISCLAIMER)
+        self.warnings = note_label()
+        self.model_title = note_label()
+        self.disclaimer = note_label(DISCLAIMER)
         model_row = QHBoxLayout()
         model_row.addWidget(QLabel("Model"))
         model_row.addWidget(self.model_chooser, 1)
@@ -138,9 +139,3 @@ def _overlay_text(analysis: Analysis, target: str | None) -> str:
     if not analysis.saliency[analysis.index(target)].any():
         return f"Overlay: none, as nothing {'speaks for' if is_disease else 'raises'} {name}"
     return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name} ({analysis.method})"
-
-
-def _note(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_octcube._session import Session
 from napari_octcube._similar_state import SimilarState
 from napari_octcube._widgets.progress_line import ProgressLine
+from napari_octcube._widgets.small_parts import tipped_button
 
 SUFFIX = ".octindex"
 FILE_TYPES = f"Archives of similar eyes (*{SUFFIX});;All files (*)"
@@ -148,8 +149,7 @@ class ArchiveBar(QWidget):
 
 
 def _button(text: str, tip: str, on_click: Callable[[], None]) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
+    button = tipped_button(text, tip)
     button.clicked.connect(lambda: on_click())
     return button
 

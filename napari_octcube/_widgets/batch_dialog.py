@@ -26,6 +26,7 @@ from napari_octcube._widgets.batch_table import BatchTable
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.progress_line import ProgressLine
 from napari_octcube._widgets.row_view import row_view
+from napari_octcube._widgets.small_parts import note_label, tipped_button
 from octcube_core.batch.table_file import is_table
 from octcube_core.results import DISCLAIMER
 
@@ -223,8 +224,7 @@ class BatchDialog(QDialog):
 
 
 def _label(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
+    label = note_label(text)
     label.setTextFormat(Qt.TextFormat.PlainText)
     return label
 
@@ -236,8 +236,7 @@ def _path_box() -> QLineEdit:
 
 
 def _button(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
+    button = tipped_button(text, tip)
     button.setAutoDefault(False)
     button.clicked.connect(lambda: on_click())
     return button

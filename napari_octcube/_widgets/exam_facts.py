@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_octcube import _exam_words as words
 from napari_octcube._session import Session
+from napari_octcube._widgets.small_parts import note_label
 
 NO_EXAM = "No exam open. Use Open above, File > Open Sample, or drop a file or folder here."
 NAMES = ("Eye", "Scan", "B-scan", "Spacing", "Images", "Places", "Device")
@@ -82,8 +83,7 @@ class ExamFacts(QWidget):
 
 
 def _wrapping_label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
+    label = note_label()
     label.setTextFormat(Qt.TextFormat.PlainText)  # file contents are not markup
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

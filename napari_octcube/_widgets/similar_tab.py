@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QTabWidget,
     QVBoxLayout,
@@ -25,6 +24,7 @@ from napari_octcube._widgets.archive_bar import ArchiveBar
 from napari_octcube._widgets.archive_map_view import ArchiveMapView
 from napari_octcube._widgets.neighbour_gallery import NeighbourGallery, known_of
 from napari_octcube._widgets.similar_question import SimilarQuestion
+from napari_octcube._widgets.small_parts import note_label, tipped_button
 from napari_octcube._widgets.why_dialog import WhyDialog
 from octcube_core.exam import Exam
 from octcube_core.results import DISCLAIMER
@@ -61,20 +61,22 @@ class SimilarTab(QWidget):
             self.indexing.stop,
         )
         self.question = SimilarQuestion(session, state, similar.ask, similar.find)
-        self.news = _note()
+        self.news = note_label()
         self.gallery = NeighbourGallery(state)
-        self.votes = _note()
+        self.votes = note_label()
         self.votes.setToolTip("How many of the neighbours that have labels have each of them")
-        self.open_button = _button("Open beside", "Open the selected eye beside the one in view")
-        self.why_button = _button("Why?", "Show on both eyes what makes them alike")
-        self.close_button = _button("Close beside", "Take the eye beside away")
+        self.open_button = tipped_button(
+            "Open beside", "Open the selected eye beside the one in view"
+        )
+        self.why_button = tipped_button("Why?", "Show on both eyes what makes them alike")
+        self.close_button = tipped_button("Close beside", "Take the eye beside away")
         self.map_view = ArchiveMapView(state)
-        self.map_legend = _note()
+        self.map_legend = note_label()
         self.why_dialog: WhyDialog | None = None
         self.pages = QTabWidget()
         self.pages.addTab(self._gallery_page(), "Gallery")
         self.pages.addTab(self._map_page(), "Map")
-        disclaimer = _note(DISCLAIMER)
+        disclaimer = note_label(DISCLAIMER)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 8, 8, 6)
         column.setSpacing(5)
@@ -144,7 +146,7 @@ class SimilarTab(QWidget):
             "pca": "Lay out the archive by principal components: quick, true to large distances",
             "umap": "Lay out the archive by UMAP: slower, keeps alike eyes together",
         }
-        button = _button(method.upper(), tips[method])
+        button = tipped_button(method.upper(), tips[method])
         button.clicked.connect(lambda: self.mapping.start(method))
         return button
 
@@ -198,15 +200,3 @@ def _page(widgets: Sequence[QWidget], buttons: Sequence[QWidget]) -> QWidget:
         row.addWidget(button)
     column.addLayout(row)
     return page
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
-
-
-def _note(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label

@@ -17,6 +17,7 @@ from octcube_core.checkpoints.card import ModelCard
 from octcube_core.errors import OCTCubeError
 from octcube_core.model_warnings import model_warnings
 from octcube_core.objectives import tower_inputs
+from octcube_core.ordered_pool import LOST
 from octcube_core.readers import ExamEntry
 from octcube_core.token_grid import PatchGrid, TokenGrid
 
@@ -39,9 +40,7 @@ class Prepared:
 
 def lost(_number: int) -> Prepared:
     """The result of a process that died."""
-    return Prepared(
-        error="It ended the process that read it; the file is damaged, or memory ran out."
-    )
+    return Prepared(error=LOST)
 
 
 def start(entries: bytes, card: str, with_patient: bool) -> None:

@@ -21,7 +21,7 @@ from octcube_core.checkpoints.card import ModelCard
 from octcube_core.embedding import embed_inputs, model_identity
 from octcube_core.errors import InputError
 from octcube_core.models.family import Model
-from octcube_core.ordered_pool import OrderedPool
+from octcube_core.ordered_pool import LOST, OrderedPool
 from octcube_core.results import ModelIdentity
 from octcube_core.retrieval import prepared
 from octcube_core.retrieval.fill_plan import (
@@ -190,9 +190,7 @@ class _Filling:
                 secret.salt,
                 patient_folders,
             ),
-            lambda number: (
-                "It ended the process that read it; the file is damaged, or memory ran out."
-            ),
+            lambda number: LOST,
         )
         total, keys = len(plan.todo), list(plan.todo)
         for number, result in pool.results(range(total)):

@@ -40,7 +40,7 @@ def plan_filling(
 ) -> FillPlan:
     """List the exams in files and folders, and which of them the index does not know; reads headers at most."""
     secret = index.needed_secret()
-    stamps = {stamp for _, _, _, stamp in index.places() if stamp is not None}
+    stamps = index.stamps()
     todo: dict[Key, ExamEntry] = {}
     found: set[Key] = set()
     listed, failures = [], []

@@ -40,6 +40,8 @@ class KnownPlaces:
 
     def remove_replaced(self) -> int:
         """Remove what lost its place to another exam and was not found elsewhere; return how many there were."""
+        if not self._replaced:
+            return 0
         gone = [
             number
             for number, content, _, _ in self._index.places()

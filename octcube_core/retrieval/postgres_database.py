@@ -17,6 +17,7 @@ from octcube_core.errors import EmbeddingIndexError, InputError
 from octcube_core.retrieval.database import VERSION, Database
 from octcube_core.retrieval.faults import newer, postgres_sentence
 from octcube_core.retrieval.postgres_address import NO_ADDRESS, split_address, without_password
+from octcube_core.retrieval.postgres_filters import conditions
 from octcube_core.retrieval.records import Filters, Identity, IndexedExam
 
 if TYPE_CHECKING:
@@ -123,12 +124,12 @@ class PostgresDatabase(Database):
         if k < 1:
             return []
         encoded, _ = self.encode(vector)
-        conditions, values = _conditions(filters, of)
+        others, values = conditions(filters, of)
         # The graph's condition as a literal: with a parameter it would not be known for that of the graph.
         statement = sql.SQL(
             "SELECT i.id, i.embedding FROM items i JOIN exams e ON e.id = i.exam"
             " WHERE i.modality = {modality} {others} ORDER BY i.embedding <=> %s LIMIT %s"
-        ).format(modality=sql.Literal(modality), others=sql.SQL(conditions))
+        ).format(modality=sql.Literal(modality), others=sql.SQL(others))
         wanted = (*values, encoded, k + _MARGIN)
         with self._connection.transaction():
             ef_search = max(self._ef_search, 2 * k)
@@ -238,40 +239,6 @@ class PostgresDatabase(Database):
             )
         pgvector = sql.Identifier(place)
         self._connection.execute(sql.SQL("SET search_path TO {}, {}").format(schema, pgvector))
-
-
-def _conditions(filters: Filters, of: Identity | None) -> tuple[str, list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
-
-    def require(condition: str, *given: Any) -> None:
-        conditions.append(f"AND {condition}")
-        values.extend(given)
-
-    if filters.laterality is not None:
-        require("e.laterality = %s", filters.laterality)
-    if filters.device is not None:
-        require("e.device = %s", filters.device)
-    if filters.label is not None:
-        require(
-            "EXISTS (SELECT 1 FROM labels l WHERE l.exam = e.id AND l.label = %s)", filters.label
-        )
-    if filters.leave_out is None or of is None:
-        return " ".join(conditions), values
-    require("e.content <> %s", of.content)
-    if filters.leave_out == "exam" or of.patient is None:
-        return " ".join(conditions), values
-    same, given = "e.patient = %s", [of.patient]
-    if filters.leave_out == "eye" and of.laterality is not None:
-        same += " AND (e.laterality IS NULL OR e.laterality = %s)"
-        given.append(of.laterality)
-    elif filters.leave_out == "visit" and of.visit_day is not None:
-        same += " AND (e.visit_day IS NULL OR e.visit_day = %s)"
-        given.append(str(of.visit_day))
-        same = same.replace("e.visit_day = %s", "e.visit_day = %s::integer")
-    # Of an unknown patient, the comparison is unknown: not the same.
-    require(f"({same}) IS NOT TRUE", *given)
-    return " ".join(conditions), values
 
 
 def _connected(address: str) -> psycopg.Connection[Any]:
