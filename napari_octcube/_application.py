@@ -17,6 +17,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_octcube.__main__ import TABS
+from napari_octcube._exam_place import ExamPlace
 from napari_octcube._opening import reader_of
 from napari_octcube._widgets.dock import OCTCubeDock
 from octcube_core import phantom
@@ -49,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
         if options.exam is None and screenshot is None:
             dock.open_path(options.path)
         else:  # nobody is there to choose one
-            dock.open_exam(reader_of(options.path, options.exam), options.path.name)
+            place = ExamPlace.numbered(options.path, options.exam)
+            dock.open_exam(reader_of(options.path, options.exam), options.path.name, place)
     napari.run()
     dock.client.close()
     if screenshot is None:

@@ -14,6 +14,7 @@ from natsort import natsort_keygen, ns
 from psygnal import Signal
 
 import octcube_core
+from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import Dispatch
 from napari_octcube._portions import Portions
 from octcube_core.errors import OCTCubeError
@@ -36,11 +37,19 @@ class ListedExam:
         Path relative to what was opened, and which part of it.
     problem : str
         Why it could not be read; empty unless somebody tried.
+    within : Path or None
+        What was opened: the exam's own file or folder, or one around it.
     """
 
     entry: ExamEntry
     name: str
     problem: str = ""
+    within: Path | None = None
+
+    @property
+    def place(self) -> ExamPlace:
+        """Where it lies."""
+        return ExamPlace.of(self.entry, self.within or self.entry.path)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -141,7 +150,8 @@ class ExamListing:
         self._found.hand_over()
 
     def _add(self, entry: ExamEntry, root: Path) -> None:
-        listed = ListedExam(entry, _name_below(root, entry, len(self._paths) > 1))
+        name = _name_below(root, entry, len(self._paths) > 1)
+        listed = ListedExam(entry, name, within=root)
         listed.sort_keys, listed.words  # noqa: B018 - worked out here, not on the owner's thread
         self._found.add(listed)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import octcube_core
 from napari_octcube._exam_listing import ExamListing, ListedExam
+from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import Dispatch
 from napari_octcube._session import Session
 from octcube_core.errors import OCTCubeError
@@ -71,6 +72,8 @@ class ExamOpener:
     show : callable of Exam
     choose : callable of ExamListing
         Asks which of its exams to open, while they are still being listed; closes when the listing is ``over``.
+    note : callable of (ExamPlace, Exam)
+        Told of every exam from a file that was opened.
     """
 
     def __init__(
@@ -79,11 +82,13 @@ class ExamOpener:
         dispatch: Dispatch,
         show: Callable[[Exam], None],
         choose: Callable[[ExamListing], None],
+        note: Callable[[ExamPlace, Exam], None] = lambda place, exam: None,
     ) -> None:
         self._session = session
         self._dispatch = dispatch
         self._show = show
         self._choose = choose
+        self._note = note
         self._listing: ExamListing | None = None
         self._choosing = False
         self._request = 0  # number of the request that counts
@@ -108,24 +113,26 @@ class ExamOpener:
         """Open one exam of the current listing; if that fails, the user may choose another."""
         listing = self._listing
         if listing is None or not self._choosing:
-            self.open_exam(listed.entry.read, listed.name)
+            self.open_exam(listed.entry.read, listed.name, listed.place)
         else:
             request = self._begin(listed.name)
             produce_in_background(
                 listed.entry.read,
                 self._dispatch,
-                lambda exam: self._on_exam(request, exam),
+                lambda exam: self._on_exam(request, exam, listed.place),
                 lambda message: self._on_listed_failed(request, listing, listed, message),
             )
 
-    def open_exam(self, produce: Callable[[], Exam], name: str) -> None:
-        """Make an exam in the background and show it."""
+    def open_exam(
+        self, produce: Callable[[], Exam], name: str, place: ExamPlace | None = None
+    ) -> None:
+        """Make an exam in the background and show it; ``place`` is where it lies if it does in a file."""
         self._drop_listing()
         request = self._begin(name)
         produce_in_background(
             produce,
             self._dispatch,
-            lambda exam: self._on_exam(request, exam),
+            lambda exam: self._on_exam(request, exam, place),
             lambda message: self._on_error(request, message),
         )
 
@@ -167,16 +174,18 @@ class ExamOpener:
             return  # the user chooses
         if listing.exams:
             (only,) = listing.exams
-            self.open_exam(only.entry.read, only.name)
+            self.open_exam(only.entry.read, only.name, only.place)
         else:
             self.cancel()
         if listing.failures:
             self._session.error = listing.failures[0]
 
-    def _on_exam(self, request: int, exam: Exam) -> None:
+    def _on_exam(self, request: int, exam: Exam, place: ExamPlace | None) -> None:
         if request == self._request:
             self.cancel()
             self._show(exam)
+            if place is not None:
+                self._note(place, exam)
 
     def _on_error(self, request: int, message: str) -> None:
         if request == self._request:

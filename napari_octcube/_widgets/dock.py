@@ -16,11 +16,13 @@ from napari_octcube._batch_rows import BatchRow
 from napari_octcube._beside import Beside
 from napari_octcube._comparison import Comparison
 from napari_octcube._exam_listing import ExamListing
+from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import InferenceClient
 from napari_octcube._layers import exam_name
 from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._opening import ExamOpener, produce_in_background, reader_of
 from napari_octcube._recall import Recall
+from napari_octcube._recent import RecentExam, RecentExams
 from napari_octcube._remembered import remembered_archive
 from napari_octcube._reporting import Reporting
 from napari_octcube._scene import Scene
@@ -35,6 +37,7 @@ from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
+from napari_octcube._widgets.recent_menu import RecentMenu
 from napari_octcube._widgets.report_tab import ReportTab
 from napari_octcube._widgets.similar_tab import SimilarTab
 from napari_octcube._widgets.view_bar import ViewBar
@@ -65,8 +68,9 @@ class OCTCubeDock(QTabWidget):
         self._dispatch = QtDispatcher(self)
         self.client = InferenceClient(self.session, self._dispatch, worker_command)
         self.scene = Scene(napari_viewer, self.session, self._dispatch)
+        self.recent = RecentExams(self._dispatch)
         self.opener = ExamOpener(
-            self.session, self._dispatch, self.scene.add_exam, self._choose_exam
+            self.session, self._dispatch, self.scene.add_exam, self._choose_exam, self.recent.add
         )
         self.chooser: ExamChooser | None = None
         self._viewer = napari_viewer
@@ -74,6 +78,7 @@ class OCTCubeDock(QTabWidget):
         self._looked_for_archive = False
         self._drops = ExamDrops(self, self.open_paths, show_error)
         self.open_button = OpenButton(self.open_paths, self.analyse_folder, self.open_beside)
+        self.open_button.add_recent(RecentMenu(self.recent, self.open_recent))
         self.batch_dialog: BatchDialog | None = None
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
         self.recall = Recall(self.session, self._dispatch)
@@ -126,16 +131,27 @@ class OCTCubeDock(QTabWidget):
             self.open_path(path)
             return
         self.session.error = ""
+
+        def show(exam: Exam) -> None:
+            self.beside.show(exam, f"Beside: {exam_name(exam)}")
+            self.recent.add(ExamPlace.numbered(path), exam)
+
         produce_in_background(
             reader_of(path),
             self._dispatch,
-            lambda exam: self.beside.show(exam, f"Beside: {exam_name(exam)}"),
+            show,
             lambda message: setattr(self.session, "error", message),
         )
 
-    def open_exam(self, produce: Callable[[], Exam], name: str) -> None:
+    def open_recent(self, recent: RecentExam) -> None:
+        """Read an exam again that was opened before."""
+        self.open_exam(recent.read, recent.place.name, recent.place)
+
+    def open_exam(
+        self, produce: Callable[[], Exam], name: str, place: ExamPlace | None = None
+    ) -> None:
         """Make an exam in the background and show it."""
-        self.opener.open_exam(produce, name)
+        self.opener.open_exam(produce, name, place)
 
     def analyse_folder(self, folder: Path) -> None:
         """Offer to analyse all exams of a folder into a table."""
@@ -149,7 +165,8 @@ class OCTCubeDock(QTabWidget):
         self.batch_dialog.raise_()
 
     def _open_row(self, row: BatchRow, folder: Path) -> None:
-        self.open_exam(reader_of_row(row, folder), row.name)
+        place = ExamPlace(row.path, row.part, str(folder.absolute()))
+        self.open_exam(reader_of_row(row, folder), row.name, place)
 
     def _forget_batch(self) -> None:
         self.batch_dialog = None

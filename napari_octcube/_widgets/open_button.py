@@ -26,9 +26,9 @@ class OpenButton(QPushButton):
         self._open_beside = open_beside
         self.setToolTip("Open exams: " + "; ".join(found.files for found in FORMATS))
         menu = QMenu(self)
-        menu.addAction("Files…", self._ask_for_files)
-        menu.addAction("Folder…", self._ask_for_folder)
-        menu.addSeparator()
+        menu.addAction("Files…", self.ask_for_files)
+        menu.addAction("Folder…", self.ask_for_folder)
+        self._after_recent = menu.addSeparator()
         file = menu.addAction("File beside…", self._ask_for_file_beside)
         folder = menu.addAction("Folder beside…", self._ask_for_folder_beside)
         for action in (file, folder):
@@ -41,13 +41,24 @@ class OpenButton(QPushButton):
         menu.setToolTipsVisible(True)
         self.setMenu(menu)
 
-    def _ask_for_files(self) -> None:
+    def add_recent(self, recent: QMenu) -> None:
+        """Put the exams that were opened last below what opens any."""
+        menu = self.menu()
+        assert menu is not None
+        recent.setParent(menu, recent.windowFlags())
+        action = menu.insertMenu(self._after_recent, recent)
+        assert action is not None
+        action.setToolTip("The exams that were opened last")
+
+    def ask_for_files(self) -> None:
+        """Ask for files and open what is in them."""
         # all files, because DICOM files often have no suffix
         names, _ = QFileDialog.getOpenFileNames(self, "Open exams", "", "All files (*)")
         if names:
             self._open_paths([Path(name) for name in names])
 
-    def _ask_for_folder(self) -> None:
+    def ask_for_folder(self) -> None:
+        """Ask for a folder and open what is in it."""
         name = QFileDialog.getExistingDirectory(self, "Open a folder of exams")
         if name:
             self._open_paths([Path(name)])
