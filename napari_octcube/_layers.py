@@ -87,6 +87,27 @@ def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
     return Image(voxels, **options)
 
 
+def can_show(layer: Image, exam: Exam) -> bool:
+    """Whether a layer that shows one exam can show another instead: napari's own drawing keeps to one kind of number."""
+    same_kind = layer.data.dtype == exam.volume.voxels.dtype
+    return same_kind and layer.ndim == 3 and not layer.multiscale and not layer.rgb
+
+
+def show_in(layer: Image, exam: Exam, aspect: Aspect) -> None:
+    """Show another exam in the layer of one before, in the user's colours.
+
+    Unlike a new layer this takes napari no time, and no memory: each layer's controls leave some 4 MB behind.
+    """
+    voxels, options, _ = exam_layer_data(exam, aspect=aspect)
+    layer.metadata = options["metadata"]
+    layer.data = voxels
+    layer.reset_contrast_limits_range()
+    for name in ("name", "scale", "units", "axis_labels", "contrast_limits"):
+        setattr(layer, name, options[name])
+    layer.translate = (0.0, 0.0, 0.0)
+    layer.opacity, layer.visible = 1.0, True
+
+
 def saliency_colormap(name: str = OVERLAY_COLORMAPS[0], threshold: float = 0.0) -> Colormap:
     """An overlay's colours, whose alpha rises from 0; below the threshold it is transparent."""
     colors = overlay_colours(np.linspace(0.0, 1.0, 256), name, threshold).astype(np.float32)

@@ -14,12 +14,14 @@ from napari_octcube._inference import Dispatch
 from napari_octcube._layers import (
     EXAM_KEY,
     bscan_is_metric,
+    can_show,
     depth_stretch,
     exam_layer,
     overlay_data,
     overlay_layer,
     overlay_name,
     overlay_transform,
+    show_in,
     style_overlay,
     world_spacing,
 )
@@ -98,9 +100,15 @@ class Scene:
         dims.events.ndisplay.disconnect(self._update_scale_bar)
 
     def add_exam(self, exam: Exam) -> None:
-        """Show an exam as a new layer in place of the one before."""
-        self._close_exam()
-        self._viewer.add_layer(exam_layer(exam, self._session.aspect))
+        """Show an exam in place of the one before, in its layer if possible."""
+        layer = self._layer
+        if layer is not None and can_show(layer, exam):
+            self._let_go(layer)
+            show_in(layer, exam, self._session.aspect)
+            self._show(layer, exam, replaces=True)
+        else:
+            self._close_exam()
+            self._viewer.add_layer(exam_layer(exam, self._session.aspect))
 
     def go_to_bscan(self, index: int) -> None:
         """Move the viewer to a B-scan of the exam in view."""
@@ -165,8 +173,11 @@ class Scene:
             return
         replaces = self._layer is not None
         self._close_exam()
-        self._layer = layer
         _rescale(layer, world_spacing(exam, self._session.aspect), np.zeros(3))
+        self._show(layer, exam, replaces)
+
+    def _show(self, layer: Image, exam: Exam, replaces: bool) -> None:
+        self._layer = layer
         self._session.show_exam(exam)
         self._update_scale_bar()
         if replaces:  # napari itself does this for the first layer alone
@@ -180,10 +191,14 @@ class Scene:
 
     def _close_exam(self) -> None:
         if self._layer is not None:
-            layer, exam, self._layer = self._layer, _exam_of(self._layer), None
-            self._session.close_exam(exam)
+            layer = self._layer
+            self._let_go(layer)
             self._viewer.layers.remove(layer)
-            self._whole.release()
+
+    def _let_go(self, layer: Image) -> None:
+        exam, self._layer = _exam_of(layer), None
+        self._session.close_exam(exam)
+        self._whole.release()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

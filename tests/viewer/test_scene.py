@@ -271,3 +271,32 @@ def test_a_finer_layer_beside_the_exam_does_not_confuse_the_bscans(followed):
     viewer.dims.set_point(0, 5.3 * step)
     assert session.bscan == 5
     assert viewer.dims.point[0] == pytest.approx(5.3 * step)  # nobody pulled the slider back
+
+
+def test_the_next_exam_takes_the_layer_of_the_one_before(viewer):
+    before, after = make_exam(), make_exam((7, 101, 93), bright=(1, 2, 3))
+    session, scene = analysed(viewer, before)
+    layer = scene.layer
+    layer.colormap = "viridis"
+    closed = []
+    session.exam_closed.connect(closed.append)
+    scene.add_exam(after)
+    assert list(viewer.layers) == [layer]  # and no overlay of the exam before
+    assert closed == [before]
+    assert session.exam is after
+    np.testing.assert_array_equal(layer.data, after.volume.voxels)
+    assert layer.colormap.name == "viridis"
+    fresh = exam_layer(after)
+    for fact in ("scale", "translate", "units", "axis_labels", "contrast_limits", "name"):
+        np.testing.assert_array_equal(getattr(layer, fact), getattr(fresh, fact))
+    assert tuple(viewer.dims.range[0]) == pytest.approx((0, 6 * 120, 120))
+    assert session.bscan == 3
+
+
+def test_other_numbers_get_a_layer_of_their_own(viewer):
+    exam = make_exam()
+    _, scene = analysed(viewer, exam)
+    deep = dataclasses.replace(exam.volume, voxels=exam.volume.voxels.astype(np.uint16) * 200)
+    scene.add_exam(dataclasses.replace(exam, volume=deep))
+    (layer,) = viewer.layers
+    assert layer.dtype == np.uint16
