@@ -88,7 +88,7 @@ def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
 
 
 def can_show(layer: Image, exam: Exam) -> bool:
-    """Whether a layer that shows one exam can show another instead: napari's own drawing keeps to one kind of number."""
+    """Whether a layer can show another exam instead: what napari draws keeps to one kind of number."""
     same_kind = layer.data.dtype == exam.volume.voxels.dtype
     return same_kind and layer.ndim == 3 and not layer.multiscale and not layer.rgb
 
