@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -136,19 +137,29 @@ class Views:
             self._apply()
 
     def _apply(self) -> None:
-        self._take_away()
-        view = self.state.view
-        self._turn(view)
-        exam = self._session.exam
+        view, exam = self.state.view, self._session.exam
+        with self._in_place():
+            self._take_away()
+            self._turn(view)
+            if exam is not None and view in ("enface", "3d"):
+                self._show_fundus(exam)
         if exam is None:
             return
-        if view in ("enface", "3d"):
-            self._show_fundus(exam)
         if view == "enface":
             self._project()
         elif view == "bscan":
             self._scene.go_to_bscan(self._session.bscan)
         self._dispatch(self._fit)
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Stay at this B-scan, depth and width: napari moves its sliders when layers come and go."""
+        dims, session = self._viewer.dims, self._session
+        exam, bscan, point = session.exam, session.bscan, dims.point
+        yield
+        if exam is not None and exam is session.exam and dims.ndim == len(point):
+            dims.set_point(range(dims.ndim), point)
+            session.bscan = bscan
 
     def _fit(self) -> None:
         self._scene.fit()
@@ -190,7 +201,8 @@ class Views:
         in_3d = self.state.view == "3d"
         make = surface_layer if in_3d else en_face_layer
         self._fundus = make(exam, picture, affine, self._session.aspect)
-        self._insert(self._fundus, 0)
+        with self._in_place():
+            self._insert(self._fundus, 0)
         if not in_3d and self._scene.layer is not None:
             self._scene.layer.opacity = OVER_FUNDUS
 
@@ -200,22 +212,28 @@ class Views:
             return
         if projection == "slice":
             self._projecting.forget()
-            self._remove_projection()
+            with self._in_place():
+                self._remove_projection()
             return
 
         def made(projected: NDArray[np.float32]) -> None:
-            if exam is not self._session.exam or self.state.view != "enface":
-                return
-            self._remove_projection()
-            self._projected = projection_layer(exam, projected, projection, self._session.aspect)
-            layer = self._scene.layer
-            if layer is not None and layer in self._viewer.layers:
-                if self._fundus is not None:
-                    self._projected.opacity = OVER_FUNDUS
-                self._insert(self._projected, self._viewer.layers.index(layer) + 1)
-                layer.visible = False
+            if exam is self._session.exam and self.state.view == "enface":
+                with self._in_place():
+                    self._remove_projection()
+                    self._add_projection(
+                        projection_layer(exam, projected, projection, self._session.aspect)
+                    )
 
         self._projecting.make(exam, projection, self.state.depth, made)
+
+    def _add_projection(self, projected: Layer) -> None:
+        layer = self._scene.layer
+        if layer is not None and layer in self._viewer.layers:
+            if self._fundus is not None:
+                projected.opacity = OVER_FUNDUS
+            self._projected = projected
+            self._insert(projected, self._viewer.layers.index(layer) + 1)
+            layer.visible = False
 
     def _insert(self, layer: Layer, place: int) -> None:
         selected = set(self._viewer.layers.selection)

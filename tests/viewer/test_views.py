@@ -180,3 +180,23 @@ def test_the_aspect_switch_moves_the_fundus_along(shown, qtbot):
     qtbot.waitUntil(lambda: "IR" in names(viewer), timeout=10_000)
     bottom = viewer.layers["IR"].data[0][0, 1]
     assert bottom == pytest.approx((SHAPE[1] - 1) * viewer.layers["Synthetic eye"].scale[1])
+
+
+def test_the_place_stays_through_all_views(shown, qtbot):
+    viewer, dock = shown(eye())
+    dock.session.go_to_bscan(9)
+    spacing = viewer.layers[0].scale
+    viewer.dims.set_point(1, 20 * spacing[1])
+    for view in ("enface", "slow", "3d", "enface", "3d", "bscan"):
+        dock.views.show(view)
+        if view in ("enface", "3d"):
+            qtbot.waitUntil(lambda: "IR" in names(viewer), timeout=10_000)
+        qtbot.wait(100)
+        assert dock.session.bscan == 9
+        assert np.allclose(np.array(viewer.dims.point)[:2] / spacing[:2], (9, 20), atol=0.5)
+    dock.views.show("enface")
+    dock.views.choose_projection("mean")
+    qtbot.waitUntil(lambda: "OCT, mean over depth" in names(viewer), timeout=10_000)
+    dock.views.show("bscan")
+    assert dock.session.bscan == 9
+    assert viewer.dims.current_step[0] == 9
