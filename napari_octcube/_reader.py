@@ -17,7 +17,7 @@ from qtpy.QtCore import QCoreApplication, QThread
 import octcube_core
 from napari_octcube._arrivals import Offer, arrivals
 from napari_octcube._layers import exam_layer_data
-from napari_octcube._opening import is_other_s_folder
+from napari_octcube._opening import is_other_s_folder, may_be_exam
 from octcube_core.errors import OCTCubeError
 
 LayerData = tuple[Any, ...]
@@ -33,7 +33,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 def read(path: str | Sequence[str]) -> list[LayerData]:
     """Read an exam as layer data, or leave it to the dock; if it cannot be read, say why in a notification."""
     one = Path(path if isinstance(path, str) else path[0])
-    if _is_called_by_a_person() and _dock_takes(one):
+    # napari offers every file without a suffix; for one that is no exam no dock need appear.
+    if _is_called_by_a_person() and may_be_exam(one) and _dock_takes(one):
         return NOTHING_TO_SHOW
     try:
         exam = octcube_core.read_exam(one)

@@ -42,7 +42,13 @@ def test_napari_opens_it_through_the_manifest(bscan_folder, plugin, make_napari_
     [
         *("a.dcm", "a.DCM", "a.tif", "a.ome.tiff", "a.npy", "IM-0001-0001", "1.2.840.10008.7"),
         *("a.vol", "a.VOL", "a.E2E", "a.e2e", "a.fda", "a.fds", "a.xml", "a.mat", "a.nii.gz"),
-        *("P1_Macular Cube 200x200_OD.img", "DICOMDIR"),
+        *(
+            "P1_Macular Cube 200x200_OD.img",
+            "DICOMDIR",
+            "I1",
+            "scan.001",
+            "a-long-name-without-suffix",
+        ),
     ],
 )
 def test_manifest_offers_the_reader(name, plugin, npe2pm, tmp_path):
@@ -62,7 +68,9 @@ def test_every_format_is_claimed_but_pictures(plugin, npe2pm, tmp_path):
     assert unclaimed == {".png", ".jpg", ".jpeg", ".bmp"}  # napari.yaml says why
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "photo.png", "table.csv", "Makefile", "Readme_1"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "photo.png", "table.csv", "map.geojson", "a.tar.zst"]
+)
 def test_manifest_leaves_other_files_alone(name, plugin, npe2pm, tmp_path):
     path = tmp_path / name
     path.touch()
@@ -78,6 +86,21 @@ def test_bad_file_is_a_message_and_no_traceback(tmp_path):
     assert "broken.tif" in notification.message
     assert "\n" not in notification.message
     assert not hasattr(notification, "exception")
+
+
+def test_a_file_without_suffix_that_is_no_exam_brings_no_dock(
+    plugin, make_napari_viewer, qtbot, tmp_path
+):
+    from napari_octcube._widgets.dock import OCTCubeDock
+
+    viewer = make_napari_viewer()
+    path = tmp_path / "Makefile"
+    path.write_text("all:")
+    before = len(notification_manager.records)
+    from_the_event_loop(qtbot, lambda: viewer.open(path, plugin="napari-octcube"))
+    (said,) = notification_manager.records[before:]
+    assert said.message.startswith("Makefile is of a format that is not supported")
+    assert not viewer.window._qt_window.findChildren(OCTCubeDock)
 
 
 def test_several_paths_are_not_one_exam():
