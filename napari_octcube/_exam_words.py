@@ -70,5 +70,7 @@ def places(exam: Exam) -> str:
 
 
 def position(exam: Exam, bscan: int) -> str:
-    """Number of a B-scan, from 1."""
-    return f"{bscan + 1} of {exam.volume.shape[0]}"
+    """Number of a B-scan, from 1, and its distance from the first if that is known."""
+    bscans, spacing = exam.volume.shape[0], exam.volume.spacing_mm[0]
+    number = f"{bscan + 1} of {bscans}"
+    return number if spacing is None or bscans == 1 else f"{number}, at {bscan * spacing:.2f} mm"

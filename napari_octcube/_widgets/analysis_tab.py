@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidge
 from napari_octcube._session import Session
 from napari_octcube._widgets.aspect_switch import AspectSwitch
 from napari_octcube._widgets.exam_facts import ExamFacts
+from napari_octcube._widgets.exam_header import ExamHeader
 from napari_octcube._widgets.key_bscans import KeyBScans
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.overlay_bar import OverlayBar
@@ -36,6 +37,7 @@ class AnalysisTab(QWidget):
         super().__init__(parent)
         self._session = session
         self._has_news = False
+        self.exam_header = ExamHeader(session)
         self.exam_facts = ExamFacts(session)
         self.aspect_switch = AspectSwitch(session)
         self.model_chooser = ModelChooser(session)
@@ -53,7 +55,7 @@ class AnalysisTab(QWidget):
         model_row.addWidget(self.model_chooser, 1)
         body = QWidget()
         column = QVBoxLayout(body)
-        column.setContentsMargins(8, 8, 8, 0)
+        column.setContentsMargins(8, 0, 8, 0)
         column.setSpacing(6)
         column.addWidget(self.exam_facts)
         column.addWidget(self.aspect_switch)
@@ -71,7 +73,10 @@ class AnalysisTab(QWidget):
         self.scroll_area.setWidgetResizable(True)
         self.scroll_area.setFrameShape(QScrollArea.Shape.NoFrame)
         self.scroll_area.setWidget(body)
-        footer = QVBoxLayout()  # never scrolls away
+        header = QVBoxLayout()  # like the footer it never scrolls away
+        header.setContentsMargins(8, 8, 8, 0)
+        header.addWidget(self.exam_header)
+        footer = QVBoxLayout()
         footer.setContentsMargins(8, 0, 8, 6)
         footer.setSpacing(2)
         footer.addWidget(self.model_title)
@@ -79,6 +84,7 @@ class AnalysisTab(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(4)
+        outer.addLayout(header)
         outer.addWidget(self.scroll_area, 1)
         outer.addLayout(footer)
         session.events.analysis.connect(self._refresh)

@@ -72,7 +72,7 @@ class ComparisonTable(QWidget):
     def _fill(self, row: int, target: str, here: Analysis, there: Analysis) -> None:
         results = here.result_of(target), there.result_of(target)
         one, other = (_value(result) for result in results)
-        texts = (target, _text(results[0]), _text(results[1]), f"{other - one:+.2f}")
+        texts = (target, _text(results[0]), _text(results[1]), _signed(other - one))
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
@@ -94,6 +94,11 @@ def _title(word: str, exam: Exam | None) -> str:
 
 def _value(result: DiseaseScore | Measurement) -> float:
     return result.probability if isinstance(result, DiseaseScore) else result.value
+
+
+def _signed(difference: float) -> str:
+    text = f"{difference:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _text(result: DiseaseScore | Measurement) -> str:

@@ -1,4 +1,4 @@
-"""What the exam in view is: eye, scan, B-scan in view, spacing, images, device, warnings."""
+"""What the exam in view is: scan, spacing, images, device, warnings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ from napari_octcube._session import Session
 from napari_octcube._widgets.small_parts import note_label
 
 NO_EXAM = "No exam open. Use Open above, File > Open Sample, or drop a file or folder here."
-NAMES = ("Eye", "Scan", "B-scan", "Spacing", "Images", "Places", "Device")
-# White on colours that the colour-blind tell apart, in dark and in light themes; the words say it as well.
-SIDE_STYLES = {
-    side: f"QLabel {{ background-color: {colour}; color: white; padding: 1px 6px; border-radius: 3px; }}"
-    for side, colour in (("OD", "#a8400a"), ("OS", "#0072b2"))
-}
+NAMES = ("Scan", "Spacing", "Images", "Places", "Device")
 TIPS = {
-    "B-scan": words.COUNTED,
     "Spacing": "between B-scans × in depth × in width",
     "Places": "Whether it is known where on the fundus each B-scan lies",
 }
@@ -39,9 +33,7 @@ class ExamFacts(QWidget):
             grid.addWidget(QLabel(name), row, 0, Qt.AlignmentFlag.AlignTop)
             self.values[name] = _wrapping_label()
             self.values[name].setToolTip(TIPS.get(name, ""))
-            # As wide as its words: a coloured one is a mark, no bar.
-            align = Qt.AlignmentFlag.AlignLeft if name == "Eye" else Qt.AlignmentFlag(0)
-            grid.addWidget(self.values[name], row, 1, align)
+            grid.addWidget(self.values[name], row, 1)
         self.note = _wrapping_label()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -50,7 +42,6 @@ class ExamFacts(QWidget):
         column.addWidget(self.note)
         session.events.exam.connect(self._refresh)
         session.events.opening.connect(self._refresh)
-        session.events.bscan.connect(self._show_bscan)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -59,7 +50,6 @@ class ExamFacts(QWidget):
         notes = [f"Opening {self._session.opening} …"] if self._session.opening else []
         if exam is not None:
             facts = {
-                "Eye": words.eye(exam),
                 "Scan": words.scan(exam),
                 "Spacing": words.spacing(exam),
                 "Images": words.images(exam),
@@ -68,18 +58,11 @@ class ExamFacts(QWidget):
             }
             for name, text in facts.items():
                 self.values[name].setText(text)
-            self._show_bscan()
-            self.values["Eye"].setStyleSheet(SIDE_STYLES.get(exam.laterality, ""))
             notes += [f"⚠ {warning}" for warning in exam.warnings]
         elif not notes:
             notes = [NO_EXAM]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
-
-    def _show_bscan(self) -> None:
-        if self._session.exam is not None:
-            text = words.position(self._session.exam, self._session.bscan)
-            self.values["B-scan"].setText(text)
 
 
 def _wrapping_label() -> QLabel:

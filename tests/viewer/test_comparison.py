@@ -89,7 +89,7 @@ def test_an_exam_is_opened_beside_and_compared(open_dock, qtbot, tmp_path):
     assert table.table.isVisible()
     header = [table.table.horizontalHeaderItem(n).text() for n in range(4)]
     assert header == ["", "In view (OD)", "Beside (OS)", "Difference"]
-    assert [table.table.item(0, n).text() for n in range(4)] == ["DME", "0.91", "0.91", "+0.00"]
+    assert [table.table.item(0, n).text() for n in range(4)] == ["DME", "0.91", "0.91", "0.00"]
     assert table.table.item(0, 1).font().bold()
     assert not table.table.item(1, 1).font().bold()
     pixels = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)

@@ -4,7 +4,7 @@ import pytest
 from fakes import make_exam
 
 from napari_octcube._session import Session
-from napari_octcube._widgets.exam_facts import ExamFacts
+from napari_octcube._widgets.exam_header import ExamHeader
 
 
 @pytest.mark.parametrize(
@@ -12,13 +12,13 @@ from napari_octcube._widgets.exam_facts import ExamFacts
 )
 def test_the_side_is_in_its_colour(qtbot, side, colour):
     session = Session()
-    facts = ExamFacts(session)
-    qtbot.addWidget(facts)
-    facts.resize(340, 300)
+    header = ExamHeader(session)
+    qtbot.addWidget(header)
+    header.resize(340, 30)
     session.show_exam(make_exam())
     session.show_exam(replace(make_exam(), laterality=side))
-    facts.show()
-    label = facts.values["Eye"]
+    header.show()
+    label = header.eye_label
     image = label.grab().toImage()
     found = image.pixelColor(2, image.height() // 2)
     if colour is None:
@@ -27,4 +27,18 @@ def test_the_side_is_in_its_colour(qtbot, side, colour):
     else:
         assert side in label.text()
         assert (found.red(), found.green(), found.blue()) == colour
-        assert label.width() < facts.width() // 2
+        assert label.width() < header.width() // 2
+
+
+def test_the_bscan_in_view_has_its_number_and_its_place(qtbot):
+    session = Session()
+    header = ExamHeader(session)
+    qtbot.addWidget(header)
+    assert header.isHidden()
+    session.show_exam(make_exam())
+    session.go_to_bscan(10)
+    assert header.bscan_label.text() == "B-scan 11 of 20, at 1.20 mm"
+    session.show_exam(make_exam(spacing_mm=(None, 0.004, 0.012)))
+    assert header.bscan_label.text() == "B-scan 1 of 20"
+    session.show_exam(None)
+    assert header.isHidden()

@@ -56,7 +56,7 @@ def test_the_located_image_comes_first(tab, session):
     assert has_lines(tab)
     assert not tab.note.isVisible()
     assert tab.eye_label.text() == "OD (right)"
-    assert tab.position_label.text() == "B-scan 1 of 20, raster"
+    assert tab.position_label.text() == "B-scan 1 of 20, at 0.00 mm, raster"
 
 
 def test_the_picture_has_true_proportions(tab, session):
@@ -104,7 +104,7 @@ def test_no_image_is_said(tab, session):
 def test_it_follows_the_session(tab, session):
     session.show_exam(located_exam())
     session.go_to_bscan(13)
-    assert tab.position_label.text() == "B-scan 14 of 20, raster"
+    assert tab.position_label.text() == "B-scan 14 of 20, at 1.56 mm, raster"
     assert tab.view._bscan == 13
 
 
@@ -201,6 +201,6 @@ def test_localizer_and_slider_in_the_viewer(open_dock, qtbot):
     qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert viewer.dims.current_step[0] == 0
     viewer.dims.set_current_step(0, 12)
-    assert dock.localizer_tab.position_label.text() == "B-scan 13 of 20, raster"
+    assert dock.localizer_tab.position_label.text() == "B-scan 13 of 20, at 1.44 mm, raster"
     assert view.height() >= 250
     assert dock.width() <= 400
