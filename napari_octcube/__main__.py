@@ -30,7 +30,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--tab", choices=TABS, default=TABS[0], help="tab of the dock to start with"
     )
     parser.add_argument("--analyze", action="store_true", help="analyse the exam at once")
-    parser.add_argument("--model", default="demo", help="name or file of the model (default: demo)")
+    parser.add_argument(
+        "--model", help="name or file of the model (default: what the settings say, else demo)"
+    )
     parser.add_argument(
         "--screenshot", type=Path, metavar="FILE", help="write a picture of the window and exit"
     )

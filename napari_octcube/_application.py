@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
     _fit_to_screen(viewer)
     # the plugin's own dock, so that the plugin menu shows this one and opens no second
     _, dock = viewer.window.add_plugin_dock_widget("napari-octcube", "OCTCube")
-    dock.session.model = options.model
+    if model := options.model or (options.demo and "demo"):
+        dock.session.model = model
     dock.setCurrentIndex(TABS.index(options.tab))
     if options.analyze or options.demo:
         _analyze_first_exam(dock)

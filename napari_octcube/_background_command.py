@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from napari_octcube._inference import Dispatch
@@ -45,6 +45,8 @@ class BackgroundCommand:
         Gets every line of its output, on the owner's thread.
     on_end : callable of (exit code, last lines of its errors)
         None for a code if it could not be started.
+    environment : mapping, optional
+        Variables that the command finds beside those of this process.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class BackgroundCommand:
         dispatch: Dispatch,
         on_line: Callable[[str], None],
         on_end: Callable[[int | None, str], None],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._environment = environment or {}
         self._arguments = [sys.executable, *arguments]
         self._dispatch = dispatch
         self._on_line = on_line
@@ -87,6 +91,7 @@ class BackgroundCommand:
                         stderr=subprocess.PIPE,
                         text=True,
                         errors="replace",
+                        env={**os.environ, **self._environment},
                     )
                     _lower_priority(self._process.pid)
             if self._process is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from napari_octcube._background_command import ERROR, BackgroundCommand, last_li
 from napari_octcube._batch_rows import BatchRow
 from napari_octcube._inference import Dispatch
 from napari_octcube._portions import Portions
+from napari_octcube._settings import Settings
 from octcube_core.batch.columns import path_text
 from octcube_core.batch.journal import journal_of
 from octcube_core.errors import ExamReadError
@@ -97,12 +98,20 @@ class FolderAnalysis:
         Runs a function on the owner's thread, from any thread.
     command : sequence of str
         What follows ``python``.
+    settings : Settings, optional
+        Where and how models run.
     """
 
     described: ClassVar[Signal] = Signal(dict)  # what each column of the model is, by name
     added: ClassVar[Signal] = Signal(list)  # of BatchRow
 
-    def __init__(self, dispatch: Dispatch, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        command: Sequence[str] = COMMAND,
+        settings: Settings | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
         self.state = BatchState()
         self._dispatch = dispatch
         self._arguments = command
@@ -117,8 +126,10 @@ class FolderAnalysis:
         state.stage, state.fraction = "Starting", 0.0
         state.running = True
         resume = ("--resume",) if is_begun(table) else ()
+        runtime = self._settings.runtime
         arguments = (*self._arguments, str(folder), "--model", model, "--out", str(table))
-        self._run = _Run((*arguments, "--json", *resume), folder, self)
+        options = ("--json", *resume, *runtime.arguments)
+        self._run = _Run((*arguments, *options), folder, self, runtime.environment)
         self._run.start()
 
     def stop(self) -> None:
@@ -168,7 +179,13 @@ class FolderAnalysis:
 class _Run:
     """One run, which gathers what it tells until the owner's thread has time for it."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, owner: FolderAnalysis) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        owner: FolderAnalysis,
+        environment: Mapping[str, str],
+    ) -> None:
         self.stopped = False
         self._folder = folder
         self._owner = owner
@@ -178,7 +195,7 @@ class _Run:
         self._report: dict[str, Any] = {}
         # Lines become rows on the command's thread: thousands come at once when a run goes on.
         self._command = BackgroundCommand(
-            arguments, lambda function: function(), self._on_line, self._on_end
+            arguments, lambda function: function(), self._on_line, self._on_end, environment
         )
 
     def start(self) -> None:

@@ -29,11 +29,15 @@ class FolderIndexing:
         state.error = state.note = ""
         state.indexing, state.fraction = f"Indexing {folder.name}", 0.0
         self._report = {}
+        runtime = self._similar.settings.runtime.for_embeddings
         arguments = (
             *(*COMMAND, str(folder), "--json"),
             *("--db", state.archive.address, "--model", model),
+            *runtime.arguments,
         )
-        self._command = BackgroundCommand(arguments, self._dispatch, self._on_line, self._on_end)
+        self._command = BackgroundCommand(
+            arguments, self._dispatch, self._on_line, self._on_end, runtime.environment
+        )
         self._command.start()
 
     def stop(self) -> None:

@@ -6,21 +6,25 @@ import itertools
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from napari_octcube._model_process import WORKER_COMMAND, ModelProcess
 from napari_octcube._session import Session
+from napari_octcube._settings import Settings
 from octcube_core.exam import Exam, Patient
 from octcube_core.worker_protocol import (
     Analyze,
     Cancel,
     Cancelled,
+    DeviceFound,
     Failed,
+    FindDevice,
     Finished,
     Progress,
     Ready,
     Reply,
     Request,
+    Work,
 )
 
 Dispatch = Callable[[Callable[[], None]], None]
@@ -46,20 +50,29 @@ class InferenceClient:
         Runs a function on the owner's thread, from any thread.
     command : sequence of str
         Command line of the model process.
+    settings : Settings, optional
+        Where and how models run; a change holds from the next request on.
     """
 
     def __init__(
-        self, session: Session, dispatch: Dispatch, command: Sequence[str] = WORKER_COMMAND
+        self,
+        session: Session,
+        dispatch: Dispatch,
+        command: Sequence[str] = WORKER_COMMAND,
+        settings: Settings | None = None,
     ) -> None:
         self._session = session
         self._dispatch = dispatch
         self._command = command
+        self.settings = settings or Settings()
+        self._device_error = ""
         self._numbers = itertools.count(1)
         self._process: ModelProcess | None = None
         self._job: _Job | None = None
         self._asked: dict[int, Callable[[Reply], None]] = {}
         self._cancelling = False
         session.exam_closed.connect(self._on_exam_closed)
+        self.settings.events.device.connect(self._name_device)
 
     @property
     def pid(self) -> int | None:
@@ -77,6 +90,8 @@ class InferenceClient:
             )
             self._process = process
             process.start()
+            if self.settings.device != "auto":
+                self._name_device()
 
     def submit(self) -> None:
         """Analyse the exam in view with the session's model, unless a run is on."""
@@ -88,7 +103,8 @@ class InferenceClient:
         self._job = _Job(next(self._numbers), exam)
         self._cancelling = False
         self._session.begin(exam)
-        self._process.send(Analyze(self._job.number, for_the_model(exam), self._session.model))
+        request = Analyze(self._job.number, for_the_model(exam), self._session.model)
+        self._process.send(self._as_set(request))
 
     def ask(self, make: Callable[[int], Request], on_reply: Callable[[Reply], None]) -> None:
         """Ask the model process for something beside the run; it answers when its turn comes.
@@ -104,7 +120,8 @@ class InferenceClient:
         assert self._process is not None
         number = next(self._numbers)
         self._asked[number] = on_reply
-        self._process.send(make(number))
+        request = make(number)
+        self._process.send(self._as_set(request) if isinstance(request, Work) else request)
 
     def cancel(self) -> None:
         """Stop the run; within a second the model process is free again."""
@@ -131,7 +148,8 @@ class InferenceClient:
         if process is not self._process:
             return
         if isinstance(reply, Ready):
-            self._session.device = reply.device
+            if self.settings.device == "auto":
+                self._session.device = reply.device
             return
         if reply.job in self._asked:
             if not isinstance(reply, Progress):
@@ -157,27 +175,52 @@ class InferenceClient:
             return
         self._process = None
         job, self._job = self._job, None
-        self._fail_asked()
+        asked, self._asked = self._asked, {}
+        _fail(asked)
         if job is not None and self._cancelling:
             self._session.stop()
         else:
             self._session.fail(_obituary(code, running=job is not None))
 
-    def _fail_asked(self) -> None:
-        asked, self._asked = self._asked, {}
-        for number, on_reply in asked.items():
-            on_reply(
-                Failed(number, "The model process stopped before it answered; please try again.")
-            )
+    def _as_set(self, request: Work) -> Work:
+        runtime = self.settings.runtime
+        if not isinstance(request, Analyze):
+            runtime = runtime.for_embeddings
+        return replace(
+            request,
+            device=runtime.device,
+            precision=runtime.precision,
+            models_folder=runtime.models_folder,
+        )
+
+    def _name_device(self) -> None:
+        """Ask what the device of the settings is called, or why it cannot be used."""
+        if self._process is None:
+            return  # the next start asks
+        device, process = self.settings.device, self._process
+
+        def on_reply(reply: Reply) -> None:
+            session = self._session
+            if device != self.settings.device or process is not self._process:
+                return
+            if self._device_error and session.error == self._device_error:
+                session.error = ""
+            self._device_error = ""
+            if isinstance(reply, DeviceFound):
+                session.device = reply.name
+            elif isinstance(reply, Failed):
+                session.device = f"{device}, which cannot be used here"
+                session.error = self._device_error = reply.message
+
+        self.ask(lambda number: FindDevice(number, device), on_reply)
 
     def _replace_if_still_at(self, job: _Job) -> None:
         if self._job is job:
             asked, self._asked = self._asked, {}
             self.close()
-            self._asked = asked
             self._session.stop()
             self.start()
-            self._fail_asked()
+            _fail(asked)
 
     def _on_exam_closed(self, exam: Exam) -> None:
         if self._job is not None and self._job.exam is exam:
@@ -188,6 +231,11 @@ def for_the_model(exam: Exam) -> Exam:
     """The exam without the patient's identity, which the model has no use for, and without a phantom's truth."""
     facts = {item.name: getattr(exam, item.name) for item in fields(Exam)}
     return Exam(**{**facts, "patient": Patient()})
+
+
+def _fail(asked: dict[int, Callable[[Reply], None]]) -> None:
+    for number, on_reply in asked.items():
+        on_reply(Failed(number, "The model process stopped before it answered; please try again."))
 
 
 def _obituary(code: int | None, running: bool) -> str:

@@ -15,6 +15,7 @@ from napari_octcube._inference import Dispatch, InferenceClient, for_the_model
 from napari_octcube._opening import produce_in_background
 from napari_octcube._remembered import remember_archive
 from napari_octcube._session import Session
+from napari_octcube._settings import Settings
 from napari_octcube._similar_state import Found, SimilarState
 from octcube_core.checkpoints.released import NAMES
 from octcube_core.exam import Exam
@@ -50,6 +51,11 @@ class SimilarEyes:
         self._dispatch = dispatch
         self._embedding: tuple[Exam, str, ExamEmbedding] | None = None
         session.events.exam.connect(self._on_exam)
+
+    @property
+    def settings(self) -> Settings:
+        """Where and how models run."""
+        return self._client.settings
 
     def close(self) -> None:
         """Let go of the archive; nothing is heard of it afterwards."""

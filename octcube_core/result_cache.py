@@ -38,7 +38,7 @@ class ResultCache:
     ----------
     folder : Path
     most_bytes : int
-        What all results together may take.
+        What all results together may take; 0 keeps none.
     """
 
     def __init__(self, folder: Path | None = None, most_bytes: int = MOST_BYTES) -> None:
@@ -79,10 +79,17 @@ class ResultCache:
 
     def put(self, key: str, analysis: Analysis) -> None:
         """Keep a result, in the place of the oldest if there are too many; a full disk keeps nothing."""
+        if self.most_bytes <= 0:
+            return
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_analysis(self.folder / f"{key}{_SUFFIX}", analysis)
             self._drop_oldest()
+
+    def resize(self, most_bytes: int) -> None:
+        """Let all results together take so much from now on; the oldest go if they take more."""
+        self.most_bytes = most_bytes
+        self._drop_oldest()
 
     def clear(self) -> None:
         """Forget all results."""

@@ -20,17 +20,20 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from octcube_core.checkpoints.hub import FOLDER_VARIABLE
 from octcube_core.errors import AnalysisCancelled, NotEnoughMemory, OCTCubeError
 from octcube_core.exam import Exam
 from octcube_core.results import Analysis, ExamEmbedding
 from octcube_core.worker_protocol import (
     Cancel,
     Cancelled,
+    DeviceFound,
     Embed,
     Embedded,
     Explain,
     Explained,
     Failed,
+    FindDevice,
     Finished,
     Progress,
     Ready,
@@ -48,8 +51,8 @@ PROGRESS_INTERVAL_S = 0.04  # more often than this, nobody sees a difference
 class Engine(Protocol):
     """What the model process computes with; the tests put a fake one in its place."""
 
-    def device_label(self) -> str:
-        """'CPU' or the name of the GPU that analyses will use."""
+    def device_label(self, device: str = "auto") -> str:
+        """'CPU' or the name of the GPU that analyses on this device will use; InputError if it is not here."""
 
     def load(self, name: str, device: str, precision: str, on_progress: OnProgress) -> Any:
         """Load a model by name or path, reporting a download; an exception from ``on_progress`` aborts."""
@@ -69,10 +72,10 @@ class Engine(Protocol):
 class TorchEngine:
     """The real thing. torch is imported here, after the listening thread has started."""
 
-    def device_label(self) -> str:
+    def device_label(self, device: str = "auto") -> str:
         from octcube_core.runtime import choose_device, device_label
 
-        return device_label(choose_device())
+        return device_label(choose_device(device))
 
     def load(self, name: str, device: str, precision: str, on_progress: OnProgress) -> Any:
         import octcube_core
@@ -106,10 +109,11 @@ class Worker:
     def __init__(self, connection: Connection, engine: Engine) -> None:
         self._connection = connection
         self._engine = engine
-        self._jobs: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Work | FindDevice] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._model_key: tuple[Any, ...] | None = None
         self._model: Any = None
+        self._models_folder = os.environ.get(FOLDER_VARIABLE)
 
     def run(self) -> None:
         """Serve until the viewer closes the connection, which ends the process."""
@@ -122,7 +126,7 @@ class Worker:
         try:
             while True:
                 request = receive_message(self._connection)
-                if isinstance(request, Work):
+                if isinstance(request, Work | FindDevice):
                     self._jobs.put(request)
                 elif isinstance(request, Cancel):
                     self._cancelled.add(request.job)
@@ -138,9 +142,11 @@ class Worker:
         except OSError:
             os._exit(0)
 
-    def _answer(self, request: Work) -> Reply:
+    def _answer(self, request: Work | FindDevice) -> Reply:
         job = request.job
         try:
+            if isinstance(request, FindDevice):
+                return DeviceFound(job, self._engine.device_label(request.device))
             report = self._reporter(job)
             report("Loading the model", 0.0)
             model = self._warm_model(request, report)
@@ -187,7 +193,9 @@ class Worker:
         return report
 
     def _warm_model(self, request: Work, report: OnProgress) -> Any:
-        key = (request.model, _modified(request.model), request.device, request.precision)
+        folder = request.models_folder
+        self._name_models_folder(folder)
+        key = (request.model, _modified(request.model), request.device, request.precision, folder)
         if key != self._model_key:
             self._model_key = self._model = None  # two large models may not fit side by side
             self._model = self._engine.load(
@@ -195,6 +203,14 @@ class Worker:
             )
             self._model_key = key
         return self._model
+
+    def _name_models_folder(self, folder: str) -> None:
+        """Look for models in a folder from now on; in that of this process's own environment if it is empty."""
+        name = folder or self._models_folder
+        if name is None:
+            os.environ.pop(FOLDER_VARIABLE, None)
+        else:
+            os.environ[FOLDER_VARIABLE] = name
 
 
 def _modified(model: str) -> int | None:

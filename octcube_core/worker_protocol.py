@@ -17,13 +17,17 @@ from octcube_core.results import Analysis, ExamEmbedding
 
 @dataclass(frozen=True)
 class Analyze:
-    """Viewer: analyse an exam; the answer is Finished, Cancelled or Failed with the same job number."""
+    """Viewer: analyse an exam; the answer is Finished, Cancelled or Failed with the same job number.
+
+    ``models_folder`` is where models that have a name are looked for first; empty for what the environment says.
+    """
 
     job: int
     exam: Exam
     model: str
     device: str = "auto"
     precision: str = "auto"
+    models_folder: str = ""
     fast: bool = False
 
 
@@ -36,6 +40,7 @@ class Embed:
     model: str
     device: str = "auto"
     precision: str = "auto"
+    models_folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,15 @@ class Explain:
     model: str
     device: str = "auto"
     precision: str = "auto"
+    models_folder: str = ""
+
+
+@dataclass(frozen=True)
+class FindDevice:
+    """Viewer: what is a device called, if it is here? The answer is DeviceFound or Failed."""
+
+    job: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,14 @@ class Ready:
     """Model process: the libraries are loaded and analyses would run on ``device`` ('CPU' or a GPU's name)."""
 
     device: str
+
+
+@dataclass(frozen=True)
+class DeviceFound:
+    """Model process: the device is here; ``name`` is 'CPU' or a GPU's name."""
+
+    job: int
+    name: str
 
 
 @dataclass(frozen=True)
@@ -116,8 +138,8 @@ class Failed:
 
 
 Work = Analyze | Embed | Explain
-Request = Work | Cancel
-Reply = Ready | Progress | Finished | Embedded | Explained | Cancelled | Failed
+Request = Work | FindDevice | Cancel
+Reply = Ready | DeviceFound | Progress | Finished | Embedded | Explained | Cancelled | Failed
 
 
 def send_message(connection: Connection, message: Request | Reply) -> None:

@@ -27,6 +27,8 @@ from napari_octcube._remembered import remembered_archive
 from napari_octcube._reporting import Reporting
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
+from napari_octcube._session_settings import SessionSettings
+from napari_octcube._settings import Settings
 from napari_octcube._similar import SimilarEyes
 from napari_octcube._views import Views
 from napari_octcube._widgets.analysis_tab import AnalysisTab
@@ -36,9 +38,11 @@ from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
+from napari_octcube._widgets.preferences import show_preferences
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from napari_octcube._widgets.recent_menu import RecentMenu
 from napari_octcube._widgets.report_tab import ReportTab
+from napari_octcube._widgets.settings_button import SettingsButton
 from napari_octcube._widgets.similar_tab import SimilarTab
 from napari_octcube._widgets.view_bar import ViewBar
 from octcube_core.exam import Exam
@@ -66,7 +70,10 @@ class OCTCubeDock(QTabWidget):
         super().__init__()
         self.session = Session()
         self._dispatch = QtDispatcher(self)
-        self.client = InferenceClient(self.session, self._dispatch, worker_command)
+        self.settings = Settings()
+        unusable = self.settings.follow_napari()
+        self._session_settings = SessionSettings(self.session, self.settings)
+        self.client = InferenceClient(self.session, self._dispatch, worker_command, self.settings)
         self.scene = Scene(napari_viewer, self.session, self._dispatch)
         self.recent = RecentExams(self._dispatch)
         self.opener = ExamOpener(
@@ -81,7 +88,10 @@ class OCTCubeDock(QTabWidget):
         self.open_button.add_recent(RecentMenu(self.recent, self.open_recent))
         self.batch_dialog: BatchDialog | None = None
         self.analysis_tab = AnalysisTab(self.session, self.client.submit, self.client.cancel)
-        self.recall = Recall(self.session, self._dispatch)
+        self.recall = Recall(self.session, self._dispatch, settings=self.settings)
+        self.analysis_tab.run_bar.add_settings(
+            SettingsButton(self.settings, self.recall, self._show_settings)
+        )
         self.views = Views(napari_viewer, self.session, self.scene, self._dispatch)
         self.view_bar = ViewBar(self.session, self.views)
         self.view_bar.add_keys(self)
@@ -106,6 +116,7 @@ class OCTCubeDock(QTabWidget):
         self.currentChanged.connect(self._on_tab)
         arrivals.offered.connect(self._on_offered)
         self.destroyed.connect(self.client.close)
+        self.session.error = unusable
         self.client.start()
 
     def event(self, event: QEvent) -> bool:
@@ -156,7 +167,7 @@ class OCTCubeDock(QTabWidget):
     def analyse_folder(self, folder: Path) -> None:
         """Offer to analyse all exams of a folder into a table."""
         if self.batch_dialog is None:
-            analysis = FolderAnalysis(self._dispatch)
+            analysis = FolderAnalysis(self._dispatch, settings=self.settings)
             self.destroyed.connect(analysis.close)
             self.batch_dialog = BatchDialog(self.session, analysis, self._open_row, self.window())
             self.batch_dialog.finished.connect(self._forget_batch)
@@ -167,6 +178,10 @@ class OCTCubeDock(QTabWidget):
     def _open_row(self, row: BatchRow, folder: Path) -> None:
         place = ExamPlace(row.path, row.part, str(folder.absolute()))
         self.open_exam(reader_of_row(row, folder), row.name, place)
+
+    def _show_settings(self) -> None:
+        self.settings.follow_napari()  # its settings are others once a plugin was switched on or off
+        show_preferences(self._viewer)
 
     def _forget_batch(self) -> None:
         self.batch_dialog = None
@@ -188,6 +203,7 @@ class OCTCubeDock(QTabWidget):
         self.report_tab.close_down()
         self.client.close()
         self.recall.close()
+        self.settings.close()
         self.views.close()
         self.comparison.close()
         self.beside.close()

@@ -38,6 +38,7 @@ class RunBar(QWidget):
         QShortcut(QKeySequence(CANCEL_KEY), self, self.cancel_button.click)
         self.device_label = QLabel()
         self.device_label.setToolTip("What the model runs on")
+        self.device_label.setWordWrap(True)
         self.progress_bar = ProgressLine()
         self.stage_label = QLabel()
         self.time_label = QLabel()
@@ -55,14 +56,19 @@ class RunBar(QWidget):
         stage_row.addWidget(self.stage_label, 1)
         stage_row.addWidget(self.time_label)
         grid.addLayout(stage_row, 2, 0, 1, 2)
-        grid.addWidget(self.device_label, 3, 0, 1, 2)
+        grid.addWidget(self.device_label, 3, 0)
         grid.addWidget(self.error_label, 4, 0, 1, 2)
         grid.setColumnStretch(0, 1)
+        self._grid = grid
         session.events.running.connect(self._time_left.clear)
         session.events.fraction.connect(self._report)
         for event in ("exam", "device", "running", "stage", "fraction", "error"):
             session.events[event].connect(self._refresh)
         self._refresh()
+
+    def add_settings(self, button: QWidget) -> None:
+        """Put the way to the settings beside what they decide."""
+        self._grid.addWidget(button, 3, 1)
 
     def _report(self, fraction: float) -> None:
         if self._session.running is not None:

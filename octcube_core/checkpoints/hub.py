@@ -108,15 +108,18 @@ def is_address(name: str) -> bool:
     return name.startswith(_REMOTE)
 
 
-def find_local(name: str) -> Path | None:
-    """Where the file of a name or an ``hf://`` address already is; never asks the network."""
+def find_local(name: str, folder: str = "") -> Path | None:
+    """Where the file of a name or an ``hf://`` address already is; never asks the network.
+
+    ``folder`` is the user's own folder of model files, if it is not that of ``models_folder``.
+    """
     if name in PACKAGED:
         return PACKAGED[name] if PACKAGED[name].is_file() else None
     if model := RELEASED.get(name):
-        folder = models_folder()
+        place = Path(folder).expanduser() if folder else models_folder()
         for file in (model.file, *model.other_files):
-            if (folder / file).is_file():
-                return folder / file
+            if (place / file).is_file():
+                return place / file
     source = _source(name)
     if source is None:
         return None
@@ -134,7 +137,7 @@ def models_folder() -> Path:
     folder = Path(named).expanduser()
     if not folder.is_dir():
         raise CheckpointError(
-            f"{FOLDER_VARIABLE} names {folder}, which is not a folder; correct it or leave it unset."
+            f"{folder} is not a folder; correct the folder of models in the viewer's settings, or {FOLDER_VARIABLE}."
         )
     return folder
 

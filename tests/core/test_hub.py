@@ -117,6 +117,17 @@ def test_the_users_own_folder_comes_before_the_network(
     assert hub.requests == []
 
 
+def test_a_named_folder_goes_before_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCTCUBE_MODELS", str(tmp_path))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / CLASSIFIER.file).write_bytes(b"mine")
+    assert hub_module.find_local("octcube-multitask", str(folder)) == folder / CLASSIFIER.file
+    assert hub_module.find_local("octcube-multitask") != folder / CLASSIFIER.file
+
+
 def test_a_models_folder_that_is_none_is_said(computer: Computer, tmp_path: Path) -> None:
     found = computer.locate("octcube", OCTCUBE_MODELS=str(tmp_path / "typo"))
     assert_one_sentence(found.error, "OCTCUBE_MODELS", "typo", "not a folder")

@@ -86,6 +86,17 @@ def test_the_least_used_go_first(cache, analysis):
     assert small.size == 0
 
 
+def test_a_smaller_cache_drops_at_once_and_one_of_nothing_keeps_nothing(cache, analysis):
+    for number in range(3):
+        cache.put(str(number), analysis)
+        os.utime(cache.folder / f"{number}.analysis.npz", (number, number))
+    cache.resize(cache.size // 2)
+    assert [cache.get(str(number)) is not None for number in range(3)] == [False, False, True]
+    cache.resize(0)
+    cache.put("3", analysis)
+    assert not list(cache.folder.glob("*.npz"))
+
+
 def test_a_damaged_result_is_none_and_goes(cache, analysis):
     cache.put("a", analysis)
     path = cache.folder / "a.analysis.npz"

@@ -48,6 +48,19 @@ class Owner:
             except queue.Empty:
                 pytest.fail("What was waited for did not happen in time.")
 
+    def run_until_true(self, condition, timeout=PATIENCE_S):
+        """For what other threads do without a word to this one."""
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, "What was waited for did not happen in time."
+            self.run_for(0.01)
+
+    def run_for(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.run_pending()
+            time.sleep(0.005)
+
     def run_pending(self):
         while not self._calls.empty():
             self._calls.get()()
@@ -58,6 +71,8 @@ def own_configuration(tmp_path, monkeypatch):
     """Salts and what the viewer remembers, away from those of whoever runs the tests."""
     monkeypatch.setenv("OCTCUBE_CONFIG", str(tmp_path / "configuration"))
     monkeypatch.setenv("OCTCUBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "napari.yaml"))  # of viewers in a process
+    monkeypatch.delenv("OCTCUBE_MODELS", raising=False)
 
 
 @pytest.fixture
@@ -78,7 +93,7 @@ def fake_worker():
 
 
 @pytest.fixture
-def open_dock(make_napari_viewer, fake_worker, qtbot):
+def open_dock(make_napari_viewer, plugin_settings, fake_worker, qtbot):
     """A function that makes a viewer with the dock in it, talking to the fake model process."""
     from napari.utils._proxies import PublicOnlyProxy
 
@@ -163,7 +178,7 @@ def longest_stall(qtbot):
 
 
 @pytest.fixture
-def plugin(npe2pm):
+def plugin(plugin_settings, npe2pm):
     """npe2 with this plugin's manifest alone."""
     from npe2 import PluginManifest
 

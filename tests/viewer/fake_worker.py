@@ -6,18 +6,21 @@ import time
 
 from fakes import make_analysis, make_embedding, make_similarity
 
-from octcube_core.errors import CheckpointError
+from octcube_core.errors import CheckpointError, InputError
 from octcube_core.worker import main
 
 
 class FakeEngine:
     loads = 0
 
-    def device_label(self):
-        return "Fake GPU"
+    def device_label(self, device="auto"):
+        if device == "mps":
+            raise InputError("This computer has no device 'mps'; use cpu or auto.")
+        return "CPU" if device == "cpu" else "Fake GPU"
 
     def load(self, name, device, precision, on_progress):
         self.loads += 1
+        self.runs_as = device, precision, os.environ.get("OCTCUBE_MODELS", "")
         if name == "missing":
             raise CheckpointError("There is no model called 'missing'.")
         if name == "slow to load":
@@ -34,6 +37,7 @@ class FakeEngine:
         while time.monotonic() < end:
             time.sleep(0.01)
             on_progress("Looking at the eye", 0.5)
+        on_progress(" ".join(("Ran as", *self.runs_as)).rstrip(), 0.9)
         exam.volume.voxels[0, 0, 0] = 1  # as torch does, the engine expects arrays it may write to
         assert exam.patient.name is None
         return make_analysis(exam)

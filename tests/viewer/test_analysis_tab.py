@@ -193,7 +193,9 @@ def test_dock_fits_a_small_screen(dock, qtbot):
     assert not area.verticalScrollBar().isVisible()
 
 
-def test_closing_the_viewer_ends_the_model_process(make_napari_viewer, fake_worker, qtbot):
+def test_closing_the_viewer_ends_the_model_process(
+    make_napari_viewer, plugin_settings, fake_worker, qtbot
+):
     from napari_octcube._widgets.dock import OCTCubeDock
 
     viewer = make_napari_viewer()

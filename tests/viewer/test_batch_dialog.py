@@ -62,7 +62,7 @@ def with_the_fake(monkeypatch):
     """Have the dock run the command that needs no model."""
     monkeypatch.setattr(
         "napari_octcube._widgets.dock.FolderAnalysis",
-        lambda dispatch: FolderAnalysis(dispatch, FAKE),
+        lambda dispatch, settings: FolderAnalysis(dispatch, FAKE, settings),
     )
 
 
