@@ -67,6 +67,8 @@ class ResultCache:
     def get(self, key: str) -> Analysis | None:
         """The result of a key; None if there is none, or only a damaged one."""
         path = self.folder / f"{key}{_SUFFIX}"
+        if not path.exists():  # or one that is put here meanwhile would be taken for a damaged one
+            return None
         try:
             analysis = read_analysis(path)
         except InputError:

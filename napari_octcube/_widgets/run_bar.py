@@ -37,7 +37,6 @@ class RunBar(QWidget):
         QShortcut(QKeySequence(RUN_KEY), self, self.run_button.click)
         QShortcut(QKeySequence(CANCEL_KEY), self, self.cancel_button.click)
         self.device_label = QLabel()
-        self.device_label.setToolTip("What the model runs on")
         self.device_label.setWordWrap(True)
         self.progress_bar = ProgressLine()
         self.stage_label = QLabel()
@@ -62,7 +61,7 @@ class RunBar(QWidget):
         self._grid = grid
         session.events.running.connect(self._time_left.clear)
         session.events.fraction.connect(self._report)
-        for event in ("exam", "device", "running", "stage", "fraction", "error"):
+        for event in ("exam", "analysis", "device", "running", "stage", "fraction", "error"):
             session.events[event].connect(self._refresh)
         self._refresh()
 
@@ -80,6 +79,9 @@ class RunBar(QWidget):
         self.run_button.setEnabled(session.exam is not None and not running)
         self.cancel_button.setEnabled(running)
         self.device_label.setText(f"Runs on: {session.device or 'the model process is starting …'}")
+        made = session.analysis
+        ran = f"; this result: {made.device}, {made.precision}" if made is not None else ""
+        self.device_label.setToolTip(f"What the next run uses{ran}")
         self.stage_label.setText(session.stage or "Not analysed yet")
         left = self._time_left.seconds(time.monotonic()) if running else None
         self.time_label.setText(in_words(left))

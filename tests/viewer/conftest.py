@@ -185,3 +185,22 @@ def plugin(plugin_settings, npe2pm):
     manifest = PluginManifest.from_file(HERE.parents[1] / "napari.yaml")
     npe2pm.register(manifest)
     return manifest
+
+
+@pytest.fixture
+def preferences(plugin):
+    """napari's settings of this plugin, which the Preferences dialog edits."""
+    from napari.settings import get_plugin_settings
+
+    return get_plugin_settings("napari-octcube")
+
+
+@pytest.fixture
+def settings(preferences):
+    """What the viewer makes of them."""
+    from napari_octcube._settings import Settings
+
+    settings = Settings()
+    assert settings.follow_napari() == ""
+    yield settings
+    settings.close()

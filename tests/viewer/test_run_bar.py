@@ -12,6 +12,14 @@ def bar(session, qtbot):
     return bar
 
 
+def test_the_device_s_tip_tells_how_the_result_in_view_was_made(bar, session):
+    exam = make_exam()
+    session.show_exam(exam)
+    assert bar.device_label.toolTip() == "What the next run uses"
+    session.finish(exam, make_analysis(exam))
+    assert bar.device_label.toolTip() == "What the next run uses; this result: Fake GPU, fp32"
+
+
 def test_the_time_left_is_shown_while_it_runs_and_gone_afterwards(bar, session, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(run_bar.time, "monotonic", lambda: clock[0])

@@ -21,18 +21,11 @@ PATIENCE_MS = 20_000
 
 
 @pytest.fixture
-def dock(plugin, open_dock):
+def dock(preferences, open_dock):
     """A dock whose settings are those of napari."""
     viewer, dock = open_dock(show=True)
     viewer.window.resize(1366, 768)
     return dock
-
-
-@pytest.fixture
-def preferences(dock):
-    from napari.settings import get_plugin_settings
-
-    return get_plugin_settings("napari-octcube")
 
 
 @pytest.fixture
@@ -109,6 +102,17 @@ def test_cancel_takes_a_change_back(dialog, dock):
     row(dialog, "Opacity (%)", QSpinBox).setValue(30)
     press(dialog, "Cancel")
     assert dock.session.overlay_opacity == 0.8
+
+
+def test_restored_defaults_show_at_once(dialog, dock, preferences, monkeypatch):
+    monkeypatch.setattr(
+        QMessageBox, "question", lambda *_: QMessageBox.StandardButton.RestoreDefaults
+    )
+    preferences.overlay.opacity = 30
+    preferences.model.precision = "fp32"
+    press(dialog, "Restore defaults")
+    assert dock.session.overlay_opacity == 0.8
+    assert dock.settings.precision == "auto"
 
 
 def test_the_next_dock_begins_as_set(preferences, open_dock):
