@@ -85,6 +85,7 @@ def analyze(
         if fast:
             towers, note = in_fast_mode(towers)
             notes.append(note)
+    notes += [note for tower in towers if (note := _cropped(tower))]
     progress.expect(towers)
     clock.stop("preprocess", _device(model))
 
@@ -207,6 +208,16 @@ def _volume_maps(
     shape, ((_, peaks),) = exam.volume.shape, maps.values()
     empty = np.zeros((len(peaks), 1, 1, 1), np.float32), np.zeros_like(peaks)
     return TokenGrid(shape, shape, shape), empty
+
+
+def _cropped(tower: Tower) -> str:
+    if not isinstance(tower.grid, TokenGrid) or tower.grid.depth is None:
+        return ""
+    first, end = tower.grid.depth
+    return (
+        f"Only depth samples {first + 1} to {end} were looked at, and contrast was stretched: so this model was "
+        "trained to see volumes of other devices."
+    )
 
 
 def _shape(grid: TokenGrid | PatchGrid) -> tuple[int, ...]:

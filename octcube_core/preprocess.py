@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octcube_core.checkpoints.card import ModelCard
+from octcube_core.cross_device import applies, harmonise
 from octcube_core.errors import InputError
 from octcube_core.exam import Exam, OCTVolume
 from octcube_core.token_grid import TokenGrid, Triple
@@ -22,14 +23,15 @@ def prepare(exam: Exam, card: ModelCard) -> tuple[torch.Tensor, TokenGrid]:
     """Make a model's input from an exam, by the recipe of the released OCTCube weights.
 
     The raw volume, black to white mapped to [0, 1], is resized with trilinear interpolation
-    (``align_corners=False``, no antialiasing). No mean is subtracted, nothing is cropped. A single B-scan becomes
-    the frames of one layer of cubes.
+    (``align_corners=False``, no antialiasing). No mean is subtracted, and nothing is cropped, unless the card says
+    that volumes of other devices are (`octcube_core.cross_device`). A single B-scan becomes the frames of one layer
+    of cubes.
 
     Parameters
     ----------
     exam : Exam
     card : ModelCard
-        Says the input's shape and the cube.
+        Says the input's shape, the cube and what is done to volumes of other devices.
 
     Returns
     -------
@@ -47,9 +49,11 @@ def prepare(exam: Exam, card: ModelCard) -> tuple[torch.Tensor, TokenGrid]:
     if exam.volume.shape[0] == 1:
         frames = architecture.cube[0]
     shape = frames, height, width
-    volume = resize_volume(exam.volume, shape)
-    grid = TokenGrid(exam.volume.shape, shape, architecture.cube)
-    return volume[None, None], grid
+    volume, depth = exam.volume, None
+    if applies(card.cross_device, exam.device):
+        volume, depth = harmonise(volume)
+    grid = TokenGrid(exam.volume.shape, shape, architecture.cube, depth)
+    return resize_volume(volume, shape)[None, None], grid
 
 
 def resize_volume(volume: OCTVolume, shape: Triple) -> torch.Tensor:

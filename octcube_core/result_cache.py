@@ -21,7 +21,7 @@ from octcube_core.results import Analysis
 
 FOLDER_VARIABLE = "OCTCUBE_CACHE"
 MOST_BYTES = 1_000_000_000
-PREPARATION = 1  # rises when exams are brought into a model's form in another way
+PREPARATION = 2  # rises when exams are brought into a model's form in another way
 _SUFFIX, _HASHES = ".analysis.npz", "models.json"
 
 

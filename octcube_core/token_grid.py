@@ -36,11 +36,14 @@ class TokenGrid:
     volume_shape : (bscans, depth, width) of the exam
     input_shape : (frames, height, width) that the model sees
     cube : (frames, height, width) of one token in the model's input
+    depth : (first, end), optional
+        The depth samples that the model sees, without the end; all by default.
     """
 
     volume_shape: Triple
     input_shape: Triple
     cube: Triple
+    depth: tuple[int, int] | None = None
 
     @property
     def shape(self) -> Triple:
@@ -51,25 +54,32 @@ class TokenGrid:
     @property
     def step_voxels(self) -> NDArray[np.float64]:
         """Distance between token centres in voxels, shape (3,)."""
-        volume, model, cube = (
+        bscans, depth, width = self.volume_shape
+        first, end = self.depth or (0, depth)
+        seen, model, cube = (
             np.asarray(shape, np.float64)
-            for shape in (self.volume_shape, self.input_shape, self.cube)
+            for shape in ((bscans, end - first, width), self.input_shape, self.cube)
         )
-        step: NDArray[np.float64] = cube * volume / model
+        step: NDArray[np.float64] = cube * seen / model
         return step
 
     @property
     def origin_voxels(self) -> NDArray[np.float64]:
         """Centre of token (0, 0, 0) in voxel indices, shape (3,)."""
-        return self.step_voxels / 2 - 0.5
+        return self.step_voxels / 2 - 0.5 + self._first_voxel
+
+    @property
+    def _first_voxel(self) -> NDArray[np.float64]:
+        return np.array([0.0, self.depth[0] if self.depth else 0.0, 0.0])
 
     def voxel_of_token(self, token: ArrayLike) -> NDArray[np.float64]:
         """Voxel index (of centres, fractional) of token indices, shape (..., 3)."""
         return np.asarray(token, float) * self.step_voxels + self.origin_voxels
 
     def token_of_voxel(self, voxel: ArrayLike) -> NDArray[np.int64]:
-        """Token that covers each voxel index, shape (..., 3)."""
-        token = np.floor((np.asarray(voxel, float) + 0.5) / self.step_voxels)
+        """Token that covers each voxel index, or the nearest one, shape (..., 3)."""
+        seen = np.asarray(voxel, float) + 0.5 - self._first_voxel
+        token = np.floor(seen / self.step_voxels)
         return np.clip(token, 0, np.asarray(self.shape) - 1).astype(np.int64)
 
     def bscan_of_token(self, z: int) -> int:

@@ -187,9 +187,13 @@ def _interpolated(analysis: Analysis, target: str, *weights: Saliency) -> Salien
 
 def _weights(analysis: Analysis, axis: int, voxels: NDArray[Any]) -> Saliency:
     grid = analysis.grid
-    return linear_weights(
+    weights = linear_weights(
         voxels, grid.origin_voxels[axis], grid.step_voxels[axis], grid.shape[axis]
     )
+    if axis == 1 and grid.depth is not None:  # nothing is said of what the model did not see
+        first, end = grid.depth
+        weights[(voxels < first) | (voxels >= end)] = 0.0
+    return weights
 
 
 def linear_weights(positions: NDArray[Any], origin: float, step: float, tokens: int) -> Saliency:

@@ -25,6 +25,12 @@ SALIENCY_METHODS = {
 }
 # The norms of the last block: before its attention (the convention) and after it (cheaper).
 SALIENCY_LAYERS = ("norm1", "norm2")
+# Which volumes are cropped to their tissue and clipped (`octcube_core.cross_device`).
+CROSS_DEVICE_RULES = {
+    "off": "none",
+    "auto": "those of other devices than Heidelberg's",
+    "on": "all",
+}
 # Codes of ICD-10(-CM): chapter VII (the eye), and diabetes with ophthalmic complications.
 _OF_THE_EYE = re.compile(r"H[0-5]\d|E(?:08|09|10|11|13)\.3")
 
@@ -165,7 +171,8 @@ class ModelCard:
     measured to point best, or the convention. ``exclusive`` says that the labels are classes of which an exam has
     one (one logit each), not diseases that may occur together (a pair of logits each). ``slice_head`` stands in the
     place of mean pooling and a linear layer. ``enface_modalities`` are what a model of images was trained on, of which
-    it is given the first that an exam has; empty if unknown.
+    it is given the first that an exam has; empty if unknown. ``cross_device`` says which volumes it was trained on were
+    cropped in depth and clipped, a key of ``CROSS_DEVICE_RULES``; exams are prepared alike.
     """
 
     name: str
@@ -187,16 +194,16 @@ class ModelCard:
     exclusive: bool = False
     slice_head: SliceHead | None = None
     enface_modalities: tuple[str, ...] = ()
+    cross_device: str = "off"
 
     def __post_init__(self) -> None:
         for value, known, what in (
-            (self.saliency, SALIENCY_METHODS, "method"),
-            (self.saliency_layer, SALIENCY_LAYERS, "layer"),
+            (self.saliency, SALIENCY_METHODS, "saliency method"),
+            (self.saliency_layer, SALIENCY_LAYERS, "saliency layer"),
+            (self.cross_device, CROSS_DEVICE_RULES, "preparation of other devices"),
         ):
             if value not in known:
-                raise CheckpointError(
-                    f"Unknown saliency {what} {value!r}; known are {', '.join(known)}."
-                )
+                raise CheckpointError(f"Unknown {what} {value!r}; known are {', '.join(known)}.")
 
     @property
     def kind(self) -> str:

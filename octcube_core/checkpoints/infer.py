@@ -39,6 +39,7 @@ def infer_card(
     facts: dict[str, Any] = {
         "version": f"epoch {epoch}" if isinstance(epoch, int) else "released",
         "licence": _LICENCE,
+        "cross_device": "auto",  # as the paper prepares volumes of Topcon and Zeiss
     }
     if "visual.pos_embed_spatial" in weights:
         return _coep_card(weights, input_shape, source, facts)

@@ -21,6 +21,7 @@ from octcube_core.findings import normal_probability
 from octcube_core.models.family import network
 from octcube_core.models.heads import disease_probabilities
 from octcube_core.preprocess import prepare
+from octcube_core.views import peak_voxel, saliency_of_bscan
 
 SHAPE = (12, 32, 48)
 DEPTH = 3
@@ -287,3 +288,35 @@ def test_the_benchmark_reports_what_it_measured() -> None:
     assert report["threads"] >= 1
     with pytest.raises(InputError, match="do not divide"):
         measure(depth=1, input_shape=(60, 250, 256))
+
+
+def test_volumes_of_other_devices_are_seen_as_in_training_and_maps_lie_where_they_were(
+    exam, model
+) -> None:
+    """Tissue between two black bands: the same scores and maps as of the tissue alone, at its place."""
+    tissue = exam.volume.voxels
+    depth = tissue.shape[1]
+    black = np.zeros((tissue.shape[0], 40, tissue.shape[2]), tissue.dtype)
+    padded = dataclasses.replace(
+        exam.volume, voxels=np.concatenate([black, tissue // 2 + 120, black], axis=1)
+    )
+    alone = dataclasses.replace(padded, voxels=padded.voxels[:, 40 : 40 + depth])
+    topcon = dataclasses.replace(exam, volume=padded, device="Topcon 3D OCT-2000")
+    trained_so = _with_card(model, cross_device="auto")
+    there = analyze(topcon, trained_so)
+    expected = analyze(dataclasses.replace(topcon, volume=alone), trained_so)
+    assert there.grid.depth == (40, 40 + depth)
+    np.testing.assert_array_equal(there.saliency, expected.saliency)
+    assert [s.probability for s in there.scores] == [s.probability for s in expected.scores]
+    assert any(f"depth samples 41 to {40 + depth}" in note for note in there.run_notes)
+    target = there.targets[0]
+    peak, before = peak_voxel(there, target), peak_voxel(expected, target)
+    assert peak == (before[0], before[1] + 40, before[2])
+    seen = saliency_of_bscan(there, target, peak[0])
+    np.testing.assert_allclose(
+        seen[40 : 40 + depth], saliency_of_bscan(expected, target, peak[0]), atol=1e-6
+    )
+    assert not seen[:40].any()
+    assert not seen[40 + depth :].any()
+    spectralis = analyze(dataclasses.replace(topcon, device="Heidelberg Spectralis"), trained_so)
+    assert spectralis.grid.depth is None

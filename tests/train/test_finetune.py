@@ -127,6 +127,7 @@ def test_a_run_ends_in_a_model_that_analyses(run, store):
     model = oc.load_model(run.exported)
     assert model.card.synthetic
     assert model.card.trained_on == "8 exams (OCT) of exams"
+    assert model.card.cross_device == "off"  # synthetic eyes are stored as they are
     analysis = oc.analyze(exam_of(VolumeStore.open(store), 0), model)
     assert [score.abbreviation for score in analysis.scores] == ["A", "B"]
     assert analysis.saliency.shape == (2, 2, 2, 2)

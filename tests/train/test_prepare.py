@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 from octcube_core.checkpoints.card import Architecture, ModelCard
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient
 from octcube_core.identity import patient_hash
+from octcube_core.models.random_weights import random_card
 from octcube_core.preprocess import prepare
 from octcube_core.preprocess_image import prepare_image
 from octcube_core.readers import find_exams, read_exam
@@ -23,6 +25,7 @@ from tests.train.in_process import InProcess
 from train.__main__ import main
 from train.data.prepare import build, exam_rows
 from train.data.store import VolumeStore
+from train.engine.card_in_checkpoint import with_origin
 
 SIZE, IMAGE_SIZE = (6, 32, 32), (48, 32)
 OPTIONS = ["--size", "6", "32", "32", "--image-size", "48", "32"]
@@ -283,6 +286,16 @@ def test_a_wrong_source_or_option_is_one_sentence(tmp_path, capsys):
 def test_the_recipe_is_written_down(prepared):
     stated = json.loads((prepared / "preparation.json").read_text())
     assert (tuple(stated["size"]), stated["cross_device"]) == (SIZE, "auto")
+
+
+def test_a_model_trained_on_the_store_says_how_its_volumes_were_prepared(prepared):
+    data = SimpleNamespace(
+        opened=VolumeStore.open(prepared), training=[0], modalities=["OCT"], store=prepared
+    )
+    for trained_on in ("unknown", "other eyes"):
+        card = replace(random_card(2, 16, 2, SIZE), trained_on=trained_on)
+        assert card.cross_device == "off"
+        assert with_origin(card, data).cross_device == "auto"
 
 
 @pytest.mark.usefixtures("in_process")

@@ -7,6 +7,7 @@ lesion masks as bits, bit k for the k-th disease. A modality that an exam lacks 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from train.data.shards import ShardedRows
 SHARD = 32
 GROUP = "volumes.zarr"
 MANIFEST = "manifest.parquet"
+PREPARATION = "preparation.json"
 OCT = "OCT"
 COLUMNS = (
     "eye",
@@ -194,6 +196,16 @@ class VolumeStore:
             )
         manifest["modalities"] = [list(found) for found in manifest["modalities"]]
         return cls(folder, manifest, center_slice)
+
+    @property
+    def cross_device(self) -> str:
+        """Which volumes were cropped in depth and clipped, a key of ``CROSS_DEVICE_RULES``."""
+        try:
+            stated = json.loads((self.folder / PREPARATION).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return "off"  # synthetic eyes
+        rule: str = stated["cross_device"]
+        return rule
 
     @property
     def salt(self) -> str:

@@ -16,7 +16,11 @@ ADAPTERS_KEY = "octcube_adapter_scale"
 
 
 def with_origin(card: ModelCard, data: Any) -> ModelCard:
-    """The card saying how many exams of which store a model is trained on, unless it says something else already."""
+    """The card saying how the volumes of the store were prepared, and how many exams a model is trained on.
+
+    The latter only if it says nothing of that already.
+    """
+    card = replace(card, cross_device=data.opened.cross_device)
     if card.trained_on != "unknown":
         return card
     seen = f"{len(data.training)} exams ({', '.join(data.modalities)}) of {Path(data.store).name}"

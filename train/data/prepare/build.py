@@ -24,6 +24,7 @@ from train.data.prepare.sources import Listed
 from train.data.salt import SALT, read_salt_file, write_salt
 from train.data.store import (
     GROUP,
+    PREPARATION,
     SHARD,
     StoreLayout,
     VolumeStore,
@@ -33,7 +34,6 @@ from train.data.store import (
 )
 
 ERRORS = "errors.parquet"
-PREPARATION = "preparation.json"
 Facts = list[dict[str, Any]]
 OnProgress = Callable[[int, int], None]
 

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from octcube_core.checkpoints.card import CROSS_DEVICE_RULES
 from octcube_core.errors import InputError
 from octcube_core.exam import Modality, ScanPattern
 from octcube_core.worker_processes import available_cores
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--cross-device",
-        choices=("auto", "on", "off"),
+        choices=tuple(CROSS_DEVICE_RULES),
         default="auto",
         help="crop to the foreground and clip intensities: of devices other than Heidelberg's (auto), always, never",
     )

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octcube_core.checkpoints.card import Architecture
+from octcube_core.cross_device import applies, harmonise
 from octcube_core.errors import OCTCubeError
 from octcube_core.exam import EnFaceImage, Exam, OCTVolume, Patient, ScanPattern
 from octcube_core.identity import patient_hash, shifted_day
 from octcube_core.preprocess import resize_volume
 from octcube_core.preprocess_image import MEAN, STANDARD_DEVIATION, prepare_image
 from octcube_core.readers.intensity import luminance
-from train.data.prepare.cross_device import harmonise, is_of_another_device
 from train.data.prepare.identity import without_identity
 from train.data.prepare.sources import Listed
 
@@ -125,10 +125,8 @@ def _pattern(exam: Exam) -> ScanPattern | None:
 
 
 def _row(listed: Listed, exam: Exam, recipe: Recipe, salt: str) -> Row:
-    harmonised = recipe.cross_device == "on" or (
-        recipe.cross_device == "auto" and is_of_another_device(exam.device)
-    )
-    volume = harmonise(exam.volume) if harmonised else exam.volume
+    harmonised = applies(recipe.cross_device, exam.device)
+    volume = harmonise(exam.volume)[0] if harmonised else exam.volume
     found = ((name, exam.image(name)) for name in recipe.modalities)  # type: ignore[arg-type]
     images = {name: _image(image, recipe, name) for name, image in found if image is not None}
     identifier = exam.patient.id or listed.patient

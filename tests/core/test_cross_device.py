@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from octcube_core.cross_device import applies, foreground, harmonise, is_of_another_device
 from octcube_core.errors import InputError
 from octcube_core.exam import OCTVolume
 from octcube_core.preprocess import resize_volume
-from train.data.prepare.cross_device import foreground, harmonise, is_of_another_device
 
 
 def band(speckles: int = 0, dtype=np.uint8) -> np.ndarray:
@@ -26,7 +26,9 @@ def band(speckles: int = 0, dtype=np.uint8) -> np.ndarray:
 def test_the_depth_is_cropped_to_the_tissue(speckles, dtype):
     voxels = band(speckles, dtype)
     assert foreground(voxels) == slice(60, 110)
-    assert harmonise(OCTVolume(voxels, (0.1, 0.003, 0.01))).shape == (6, 50, 64)
+    volume, depth = harmonise(OCTVolume(voxels, (0.1, 0.003, 0.01)))
+    assert volume.shape == (6, 50, 64)
+    assert depth == (60, 110)
 
 
 def test_tilted_tissue_is_kept_whole():
@@ -41,25 +43,25 @@ def test_tilted_tissue_is_kept_whole():
 def test_outliers_do_not_set_the_contrast():
     voxels = band()
     voxels[0, 80, 0] = 255
-    black, white = harmonise(OCTVolume(voxels)).black_white
+    black, white = harmonise(OCTVolume(voxels))[0].black_white
     tissue = voxels[:, 60:110]
     assert black == pytest.approx(np.quantile(tissue, 1e-4))
     assert white == pytest.approx(np.quantile(tissue, 0.9999))
     assert white < 255
-    unit = resize_volume(harmonise(OCTVolume(voxels)), (6, 50, 64))
+    unit = resize_volume(harmonise(OCTVolume(voxels))[0], (6, 50, 64))
     assert (float(unit.min()), float(unit.max())) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
 def test_a_constant_volume_stays_as_it_is(value):
     volume = OCTVolume(np.full((3, 20, 20), value, np.uint8))
-    assert harmonise(volume) is volume
+    assert harmonise(volume) == (volume, (0, 20))
 
 
 def test_a_nearly_constant_volume_keeps_its_bright_voxel():
     voxels = np.zeros((30, 100, 100), np.uint8)
     voxels[3, 50, 50] = 200
-    unit = resize_volume(harmonise(OCTVolume(voxels)), voxels.shape)
+    unit = resize_volume(harmonise(OCTVolume(voxels))[0], voxels.shape)
     assert float(unit.max()) == 1.0
     assert int((unit > 0).sum()) == 1
 
@@ -88,3 +90,13 @@ def test_a_single_narrow_bscan_has_a_foreground():
 )
 def test_devices_of_other_makers_are_told(device, expected):
     assert is_of_another_device(device) is expected
+
+
+def test_rules():
+    for rule, of_zeiss, of_heidelberg in (
+        ("off", False, False),
+        ("auto", True, False),
+        ("on", True, True),
+    ):
+        assert applies(rule, "Zeiss Cirrus") is of_zeiss
+        assert applies(rule, "Heidelberg Spectralis") is of_heidelberg

@@ -29,7 +29,12 @@ def is_of_another_device(device: str | None) -> bool:
     return device is not None and not any(name in device.lower() for name in _HEIDELBERG)
 
 
-def harmonise(volume: OCTVolume) -> OCTVolume:
+def applies(rule: str, device: str | None) -> bool:
+    """Whether a volume is prepared so by a rule of ``checkpoints.card.CROSS_DEVICE_RULES``."""
+    return rule == "on" or (rule == "auto" and is_of_another_device(device))
+
+
+def harmonise(volume: OCTVolume) -> tuple[OCTVolume, tuple[int, int]]:
     """Crop a volume's depth to its foreground and clip its intensities.
 
     Parameters
@@ -39,8 +44,10 @@ def harmonise(volume: OCTVolume) -> OCTVolume:
 
     Returns
     -------
-    OCTVolume
+    volume : OCTVolume
         Shape (bscan, foreground, width), black and white at the quantiles; a constant volume as it was.
+    depth : (first, end)
+        The depth samples that are left, without the end.
 
     Raises
     ------
@@ -49,13 +56,15 @@ def harmonise(volume: OCTVolume) -> OCTVolume:
     """
     if not np.isfinite(volume.voxels).all():
         raise InputError("The volume holds values that are not numbers (NaN); export it again.")
-    cropped = volume.voxels[:, foreground(volume.voxels)]
+    kept = foreground(volume.voxels)
+    cropped = volume.voxels[:, kept]
     black, white = (float(value) for value in np.quantile(cropped, QUANTILES))
     if not black < white:  # nearly constant, such as a few bright pixels on black
         black, white = float(cropped.min()), float(cropped.max())
     if not black < white:
-        return volume
-    return replace(volume, voxels=cropped, value_range=(black, white))
+        return volume, (0, volume.shape[1])
+    first, end, _ = kept.indices(volume.shape[1])
+    return replace(volume, voxels=cropped, value_range=(black, white)), (first, end)
 
 
 def foreground(voxels: NDArray[Any]) -> slice:
