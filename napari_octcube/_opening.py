@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import octcube_core
+from napari_octcube._contrast import auto_contrast
 from napari_octcube._exam_listing import ExamListing, ListedExam
 from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import Dispatch
@@ -44,6 +45,8 @@ def produce_in_background(
     def work() -> None:
         try:
             exam = produce()
+            # Kept with the volume, so that the owner's thread need not read a mapped file for it.
+            auto_contrast(exam.volume)
         except OCTCubeError as error:
             message = str(error)
             dispatch(lambda: on_error(message))

@@ -58,7 +58,11 @@ class AnalysisTab(QWidget):
         column.setContentsMargins(8, 0, 8, 0)
         column.setSpacing(6)
         column.addWidget(self.exam_facts)
-        column.addWidget(self.aspect_switch)
+        self._display_row = QWidget()
+        display = QHBoxLayout(self._display_row)
+        display.setContentsMargins(0, 0, 0, 0)
+        display.addWidget(self.aspect_switch, 1)
+        column.addWidget(self._display_row)
         self._column = column
         column.addLayout(model_row)
         column.addWidget(self.run_bar)
@@ -94,7 +98,13 @@ class AnalysisTab(QWidget):
 
     def add_view_bar(self, bar: QWidget) -> None:
         """Put the switches between the views where the eye looks first, below the exam's facts."""
-        self._column.insertWidget(self._column.indexOf(self.aspect_switch), bar)
+        self._column.insertWidget(self._column.indexOf(self._display_row), bar)
+
+    def add_contrast(self, button: QWidget) -> None:
+        """Put the contrast of the B-scans beside their proportions."""
+        layout = self._display_row.layout()
+        assert layout is not None
+        layout.addWidget(button)
 
     def add_comparison(self, table: QWidget) -> None:
         """Put the scores of two eyes below those of the one in view."""

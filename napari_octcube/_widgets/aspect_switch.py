@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_octcube._layers import bscan_is_metric, depth_stretch
 from napari_octcube._session import Aspect, Session
@@ -38,8 +38,8 @@ class AspectSwitch(QWidget):
             row.addWidget(button)
             self.buttons[aspect] = button
         self.note = QLabel()
-        row.addWidget(self.note)
-        row.addStretch()
+        self.note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row.addWidget(self.note, 1)
         session.events.aspect.connect(self._refresh)
         session.events.exam.connect(self._refresh)
         self._refresh()

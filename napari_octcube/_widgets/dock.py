@@ -15,6 +15,7 @@ from napari_octcube._batch import FolderAnalysis, reader_of_row
 from napari_octcube._batch_rows import BatchRow
 from napari_octcube._beside import Beside
 from napari_octcube._comparison import Comparison
+from napari_octcube._display_contrast import DisplayContrast
 from napari_octcube._exam_listing import ExamListing
 from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import InferenceClient
@@ -34,6 +35,7 @@ from napari_octcube._views import Views
 from napari_octcube._widgets.analysis_tab import AnalysisTab
 from napari_octcube._widgets.batch_dialog import BatchDialog
 from napari_octcube._widgets.comparison_table import ComparisonTable
+from napari_octcube._widgets.contrast_button import ContrastButton
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
 from napari_octcube._widgets.localizer_tab import LocalizerTab
@@ -93,6 +95,8 @@ class OCTCubeDock(QTabWidget):
             SettingsButton(self.settings, self.recall, self._show_settings)
         )
         self.views = Views(napari_viewer, self.session, self.scene, self._dispatch)
+        self.contrast = DisplayContrast(self.session, self.scene)
+        self.analysis_tab.add_contrast(ContrastButton(self.session, self.contrast))
         self.view_bar = ViewBar(self.session, self.views)
         self.view_bar.add_keys(self)
         self.analysis_tab.add_view_bar(self.view_bar)
@@ -101,6 +105,7 @@ class OCTCubeDock(QTabWidget):
         self.beside = Beside(napari_viewer, self.session, self._dispatch)
         self.comparison = Comparison(self.session, self.client)
         self.beside.changed.connect(self.comparison.show)
+        self.beside.changed.connect(self._dress_beside)
         self.comparison_table = ComparisonTable(self.session, self.comparison)
         self.analysis_tab.add_comparison(self.comparison_table)
         self.similar_tab = SimilarTab(self.session, self.similar, self.beside, self._dispatch)
@@ -183,6 +188,10 @@ class OCTCubeDock(QTabWidget):
         self.settings.follow_napari()  # its settings are others once a plugin was switched on or off
         show_preferences(self._viewer)
 
+    def _dress_beside(self, exam: Exam | None) -> None:
+        if exam is not None and self.beside.layer is not None:
+            self.contrast.dress(self.beside.layer, exam)
+
     def _forget_batch(self) -> None:
         self.batch_dialog = None
 
@@ -205,6 +214,7 @@ class OCTCubeDock(QTabWidget):
         self.recall.close()
         self.settings.close()
         self.views.close()
+        self.contrast.close()
         self.comparison.close()
         self.beside.close()
         self.scene.close()
