@@ -21,6 +21,7 @@ from octcube_core.models.family import Model
 from octcube_core.objectives import (
     Objective,
     Tower,
+    crop_notes,
     exam_towers,
 )
 from octcube_core.progress import Clock, OnProgress, Progress
@@ -81,11 +82,11 @@ def analyze(
     with memory.explained(
         f"Memory ran out while preparing the exam of {shape} voxels; close other programs and try again."
     ):
-        towers, notes = exam_towers(exam, model), []
+        towers = exam_towers(exam, model)
+        notes = crop_notes(towers)
         if fast:
             towers, note = in_fast_mode(towers)
             notes.append(note)
-    notes += [note for tower in towers if (note := _cropped(tower))]
     progress.expect(towers)
     clock.stop("preprocess", _device(model))
 
@@ -208,16 +209,6 @@ def _volume_maps(
     shape, ((_, peaks),) = exam.volume.shape, maps.values()
     empty = np.zeros((len(peaks), 1, 1, 1), np.float32), np.zeros_like(peaks)
     return TokenGrid(shape, shape, shape), empty
-
-
-def _cropped(tower: Tower) -> str:
-    if not isinstance(tower.grid, TokenGrid) or tower.grid.depth is None:
-        return ""
-    first, end = tower.grid.depth
-    return (
-        f"Only depth samples {first + 1} to {end} were looked at, and contrast was stretched: so this model was "
-        "trained to see volumes of other devices."
-    )
 
 
 def _shape(grid: TokenGrid | PatchGrid) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -113,6 +113,17 @@ def tower_inputs(exam: Exam, card: ModelCard) -> TowerInputs:
 def towers_of(inputs: TowerInputs, model: Model) -> list[Tower]:
     """The towers of a model on what ``tower_inputs`` prepared for its card."""
     return [_tower(model, modality, *given) for modality, given in inputs.items()]
+
+
+def crop_notes(towers: Iterable[Tower]) -> list[str]:
+    """What to tell of a volume that was prepared as one of another device."""
+    depths = [tower.grid.depth for tower in towers if isinstance(tower.grid, TokenGrid)]
+    return [
+        f"Only depth samples {depth[0] + 1} to {depth[1]} were looked at, and contrast was stretched: so this model "
+        "was trained to see volumes of other devices."
+        for depth in depths
+        if depth is not None
+    ]
 
 
 def _projection(model: OCTCubeClassifier | FeatureEncoder | MaskedAutoencoder) -> Project:

@@ -15,7 +15,7 @@ from octcube_core.errors import InputError
 from octcube_core.fast_mode import in_fast_mode
 from octcube_core.findings import Findings, findings
 from octcube_core.models.family import Model
-from octcube_core.objectives import Tower, towers_of
+from octcube_core.objectives import Tower, crop_notes, towers_of
 from octcube_core.runtime import deterministic, device_label, precision_label, synchronise
 from octcube_core.saliency import CachedTail, normalise
 from octcube_core.token_grid import TokenGrid
@@ -49,7 +49,8 @@ def score(model: Model, inputs: ArrayInputs, fast: bool = False) -> Scored:
     """
     begin = time.perf_counter()
     given = {name: (torch.from_numpy(values), grid) for name, (values, grid) in inputs.items()}
-    towers, notes = towers_of(given, model), []
+    towers = towers_of(given, model)
+    notes = crop_notes(towers)
     if fast:
         towers, note = in_fast_mode(towers)
         notes.append(note)

@@ -65,6 +65,15 @@ def test_fast_as_analyze():
     assert row.found.scores == analysis.scores
 
 
+def test_other_devices_as_analyze():
+    model, exam = classifier(), dataclasses.replace(eye(), device="Topcon")
+    model.card = dataclasses.replace(model.card, cross_device="auto")
+    analysis, row = analyze(exam, model), scored(exam, model)
+    assert "depth samples" in row.notes[0]
+    assert row.notes == analysis.run_notes
+    assert row.found.scores == analysis.scores
+
+
 @pytest.mark.parametrize("make", [classifier, lambda: aligned_model(SHAPE)])
 def test_every_result_has_its_column(make):
     model = make()
