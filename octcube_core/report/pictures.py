@@ -15,9 +15,8 @@ from octcube_core.results import Analysis
 from octcube_core.views import View, bscan_view, eight_bits, en_face_view, has_planes_across
 
 BSCAN_BOX = (800, 560)  # pixels: 60 mm at 340 dots per inch
-FLATTEST = (
-    0.6  # height over width below which a B-scan is stretched, as devices do: a strip shows nothing
-)
+# Height over width below which a B-scan is stretched, as devices do: a strip shows nothing.
+FLATTEST = 0.6
 FRONT_BOX, MOST_PIXELS = (1000, 1000), 2000
 LINE_COLOUR, NUMBER_SIZE = (90, 220, 255), 44
 PERCENTILES, BRIGHTNESS = (0.5, 99.5), 0.75  # as on the view sheets: colours show on grey
