@@ -107,8 +107,12 @@ def _front(
         draw.line(points, LINE_COLOUR, 4)
         x, y = min(points)
         label = str(key + 1)
-        left = max(4.0, x - draw.textlength(label, font=font) - 10)
-        top = float(np.clip(y - 0.6 * NUMBER_SIZE, 0, max(0, size[1] - 1.2 * NUMBER_SIZE)))
+        left = x - draw.textlength(label, font=font) - 10
+        # Before the line; if it begins at the edge, above it, or below where there is nothing above.
+        above = y - 1.2 * NUMBER_SIZE if y > 1.2 * NUMBER_SIZE else y + 2
+        top = above if left < 0 else y - 0.6 * NUMBER_SIZE
+        left = max(4.0, left)
+        top = float(np.clip(top, 0, max(0, size[1] - 1.2 * NUMBER_SIZE)))
         if all(abs(top - other) > NUMBER_SIZE for other in taken):
             draw.text((left, top), label, LINE_COLOUR, font, stroke_width=1, stroke_fill=(0, 0, 0))
             taken.append(top)
