@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -15,11 +15,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_octcube._exam_listing import ExamListing, ListedExam
+from napari_octcube._exam_thumbnails import HEIGHT, ExamThumbnails
 from napari_octcube._widgets.exam_table import ExamTable
+from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from napari_octcube._widgets.row_view import row_view
 
-SIZE = (980, 480)
-COLUMN_WIDTHS = (300, 45, 70, 110, 160)
+SIZE = (1040, 560)
+COLUMN_WIDTHS = (370, 45, 70, 110, 160)
+ROW_HEIGHT = HEIGHT + 6
+SETTLE_MS = 120  # after scrolling, before pictures of the rows in view are made
 
 
 class ExamChooser(QDialog):
@@ -53,6 +57,12 @@ class ExamChooser(QDialog):
         self.filter_box.setClearButtonEnabled(True)
         self.table = ExamTable(listing)
         self.rows = row_view(self.table, COLUMN_WIDTHS)
+        self.rows.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        self.thumbnails = ExamThumbnails(QtDispatcher(self))
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._want_pictures)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setTextFormat(Qt.TextFormat.PlainText)
@@ -64,6 +74,12 @@ class ExamChooser(QDialog):
         column = QVBoxLayout(self)
         for widget in (self.filter_box, self.rows, self.status, buttons):
             column.addWidget(widget)
+        self.thumbnails.made.connect(self._on_picture)
+        self.rows.verticalScrollBar().valueChanged.connect(self._settle.start)
+        self.rows.verticalScrollBar().rangeChanged.connect(self._settle.start)  # rows, or the size
+        self.table.layoutChanged.connect(self._settle.start)
+        self.table.rowsInserted.connect(self._settle_if_idle)
+        self.table.modelReset.connect(self._settle.start)
         self.filter_box.textChanged.connect(self._filter)
         self.rows.doubleClicked.connect(self._open)
         self.rows.selectionModel().selectionChanged.connect(self._refresh_button)
@@ -75,6 +91,7 @@ class ExamChooser(QDialog):
         listing.over.connect(self._close)
         self._select_first()
         self._show_count()
+        self._settle.start()
 
     def reject(self) -> None:
         """Close without opening anything."""
@@ -86,6 +103,8 @@ class ExamChooser(QDialog):
         if self._over:
             return
         self._over = True
+        self._settle.stop()
+        self.thumbnails.close()
         self._listing.added.disconnect(self._on_added)
         self._listing.finished.disconnect(self._show_count)
         self._listing.failed.disconnect(self._on_failed)
@@ -95,6 +114,22 @@ class ExamChooser(QDialog):
         self.table.add(exams)
         self._select_first()
         self._show_count()
+
+    def _settle_if_idle(self) -> None:
+        if not self._settle.isActive():  # or a list that grows would never settle
+            self._settle.start()
+
+    def _want_pictures(self) -> None:
+        first = self.rows.rowAt(0)
+        last = self.rows.rowAt(self.rows.viewport().height() - 1)
+        if first >= 0:
+            end = (last if last >= 0 else self.table.rowCount() - 1) + 1
+            self.thumbnails.want([self.table.exam(row) for row in range(first, end)])
+
+    def _on_picture(self, exam: ListedExam) -> None:
+        picture = self.thumbnails.picture(exam)
+        if picture is not None:
+            self.table.show_picture(exam, picture)
 
     def _filter(self, text: str) -> None:
         self.table.set_filter(text)
@@ -113,11 +148,14 @@ class ExamChooser(QDialog):
         if index.isValid():
             listed = self.table.exam(index.row())
             self.status.setText(f"Opening {listed.name} …")
+            self._settle.stop()
+            self.thumbnails.want(())  # what is opened goes first
             self._on_open(listed)
 
     def _on_failed(self, listed: ListedExam) -> None:
         self.table.update_row(listed)
         self.status.setText(f"⚠ {listed.problem}")
+        self._settle.start()
 
     def _show_count(self) -> None:
         shown, total = self.table.rowCount(), self.table.total

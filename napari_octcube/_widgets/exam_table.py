@@ -7,8 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtGui import QImage, QPixmap
 
 from napari_octcube._exam_listing import ExamListing, ListedExam
+from napari_octcube._exam_thumbnails import HEIGHT, WIDTH, Picture
 
 HEADERS = ("Exam", "Eye", "Scan", "Images", "B-scans × depth × width", "Device")
 
@@ -18,6 +20,9 @@ class ExamTable(QAbstractTableModel):
 
     def __init__(self, listing: ExamListing) -> None:
         super().__init__()
+        self._blank = QPixmap(WIDTH, HEIGHT)  # words do not move when pictures come
+        self._blank.fill(Qt.GlobalColor.transparent)
+        self._pictures: dict[ListedExam, QPixmap] = {}
         self._all: list[ListedExam] = []
         self._shown: list[ListedExam] = []
         self._words: tuple[str, ...] = ()
@@ -43,6 +48,13 @@ class ExamTable(QAbstractTableModel):
         if exam in self._shown:
             row = self._shown.index(exam)
             self.dataChanged.emit(self.index(row, 0), self.index(row, len(HEADERS) - 1))
+
+    def show_picture(self, exam: ListedExam, picture: Picture) -> None:
+        """Show a picture beside an exam's name."""
+        grey = QImage.Format.Format_Grayscale8
+        image = QImage(picture.tobytes(), WIDTH, HEIGHT, WIDTH, grey)
+        self._pictures[exam] = QPixmap.fromImage(image)
+        self.update_row(exam)
 
     def set_filter(self, text: str) -> None:
         """Show only the exams in which every word of a text occurs."""
@@ -77,6 +89,8 @@ class ExamTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             text = exam.columns[index.column()]
             return f"⚠ {text}" if exam.problem and index.column() == 0 else text
+        if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
+            return self._pictures.get(exam, self._blank)
         if role == Qt.ItemDataRole.ToolTipRole:
             return exam.problem or exam.columns[index.column()]
         return None

@@ -183,3 +183,72 @@ def test_the_dock_asks_and_shows_what_is_chosen(open_dock, monkeypatch, qtbot):
     double_click(dock.chooser, qtbot, 1)
     qtbot.waitUntil(lambda: len(viewer.layers) == 1)
     assert dock.chooser is None
+
+
+def grey(chooser, row):
+    """Brightness in the middle of a row's picture on the screen."""
+    place = chooser.rows.visualRect(chooser.table.index(row, 0))
+    pixels = chooser.rows.viewport().grab(place).toImage()
+    return pixels.pixelColor(20, place.height() // 2).value()
+
+
+def test_rows_in_view_get_pictures_and_others_are_not_read(opened, qtbot):
+    read = []
+
+    def produce(number):
+        read.append(number)
+        return make_exam()
+
+    folder = opened(
+        [make_entry(ROOT / "bad.vol", bad)]
+        + [make_entry(ROOT / f"{n}.vol", lambda n=n: produce(n)) for n in range(200)]
+    )
+    chooser = folder.chooser
+    qtbot.waitUntil(lambda: chooser.table.total == 201)
+    chooser.rows.clearSelection()
+    before = grey(chooser, 1)
+    qtbot.waitUntil(lambda: abs(grey(chooser, 1) - before) > 40, timeout=20_000)
+    qtbot.wait(600)
+    assert abs(grey(chooser, 0) - before) < 40  # the damaged one has none, and no word
+    assert chooser.table.index(0, 0).data() == "bad.vol"
+    assert 1 <= len(read) < 20
+    assert 150 not in read
+    chooser.rows.scrollTo(chooser.table.index(150, 0))
+    qtbot.waitUntil(lambda: 149 in read, timeout=20_000)
+    assert len(read) < 40
+    chooser.reject()
+
+
+def test_a_closed_list_reads_no_more(opened, qtbot):
+    gate, read = threading.Event(), []
+
+    def slow():
+        read.append(1)
+        gate.wait(20)
+        return make_exam()
+
+    folder = opened([make_entry(ROOT / f"{n}.vol", slow) for n in range(8)])
+    qtbot.waitUntil(lambda: bool(read), timeout=20_000)
+    folder.chooser.reject()
+    gate.set()
+    qtbot.wait(500)
+    assert len(read) == 1
+
+
+def test_what_is_chosen_does_not_wait_for_pictures(opened, qtbot):
+    gate = threading.Event()
+
+    def slow():
+        gate.wait(20)
+        return make_exam()
+
+    exam = make_exam()
+    folder = opened(
+        [make_entry(ROOT / "0.vol", lambda: exam)]
+        + [make_entry(ROOT / f"{n}.vol", slow) for n in range(1, 8)]
+    )
+    qtbot.waitUntil(lambda: folder.chooser.table.total == 8)
+    qtbot.wait(400)  # pictures are being made
+    double_click(folder.chooser, qtbot, 0)
+    qtbot.waitUntil(lambda: folder.session.exam is exam)
+    gate.set()
