@@ -38,6 +38,7 @@ from napari_octcube._widgets.comparison_table import ComparisonTable
 from napari_octcube._widgets.contrast_button import ContrastButton
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.exam_drops import ExamDrops
+from napari_octcube._widgets.keys import add_key
 from napari_octcube._widgets.localizer_tab import LocalizerTab
 from napari_octcube._widgets.open_button import OpenButton
 from napari_octcube._widgets.preferences import show_preferences
@@ -45,6 +46,7 @@ from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from napari_octcube._widgets.recent_menu import RecentMenu
 from napari_octcube._widgets.report_tab import ReportTab
 from napari_octcube._widgets.settings_button import SettingsButton
+from napari_octcube._widgets.similar_question import FIND_KEY
 from napari_octcube._widgets.similar_tab import SimilarTab
 from napari_octcube._widgets.view_bar import ViewBar
 from octcube_core.exam import Exam
@@ -99,6 +101,8 @@ class OCTCubeDock(QTabWidget):
         self.analysis_tab.add_contrast(ContrastButton(self.session, self.contrast))
         self.view_bar = ViewBar(self.session, self.views)
         self.view_bar.add_keys(self)
+        self.analysis_tab.run_bar.add_keys(self)
+        add_key(self, FIND_KEY, self._find_similar)
         self.analysis_tab.add_view_bar(self.view_bar)
         self.localizer_tab = LocalizerTab(self.session)
         self.similar = SimilarEyes(self.session, self.client, self._dispatch)
@@ -201,6 +205,10 @@ class OCTCubeDock(QTabWidget):
             self._looked_for_archive = True
             if self.similar.state.archive is None and (address := remembered_archive()):
                 self.similar.open_archive(address)
+
+    def _find_similar(self) -> None:
+        self.setCurrentWidget(self.similar_tab)
+        self.similar_tab.question.find_button.click()
 
     def _close(self) -> None:
         arrivals.offered.disconnect(self._on_offered, missing_ok=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_octcube._session import Session
 from napari_octcube._time_left import TimeLeft, in_words
+from napari_octcube._widgets.keys import add_key
 from napari_octcube._widgets.progress_line import ProgressLine
 
 RUN_KEY = "F5"
@@ -34,8 +34,6 @@ class RunBar(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(f"Stop the run ({CANCEL_KEY})")
         self.cancel_button.clicked.connect(lambda: on_cancel())
-        QShortcut(QKeySequence(RUN_KEY), self, self.run_button.click)
-        QShortcut(QKeySequence(CANCEL_KEY), self, self.cancel_button.click)
         self.device_label = QLabel()
         self.device_label.setWordWrap(True)
         self.progress_bar = ProgressLine()
@@ -64,6 +62,11 @@ class RunBar(QWidget):
         for event in ("exam", "analysis", "device", "running", "stage", "fraction", "error"):
             session.events[event].connect(self._refresh)
         self._refresh()
+
+    def add_keys(self, owner: QWidget) -> None:
+        """Listen to the keys while a widget is shown."""
+        add_key(owner, RUN_KEY, self.run_button.click)
+        add_key(owner, CANCEL_KEY, self.cancel_button.click)
 
     def add_settings(self, button: QWidget) -> None:
         """Put the way to the settings beside what they decide."""

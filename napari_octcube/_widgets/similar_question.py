@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -57,7 +56,6 @@ class SimilarQuestion(QWidget):
         self.find_button = QPushButton(f"Find similar eyes  ({FIND_KEY})")
         self.find_button.setToolTip("Search the archive for the eyes most like the one in view")
         self.find_button.clicked.connect(lambda: on_find())
-        QShortcut(QKeySequence(FIND_KEY), self, self.find_button.click)
         self.by_box = self._box("by", "Which image of the eye in view is compared")
         self.to_box = self._box("to", "Among which images of the archive")
         self.eye_box = self._box("laterality", "Only this side")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QLabel, QPushButton, QWidget
 from superqt import QRangeSlider
 
 from napari_octcube._session import Session
 from napari_octcube._views import View, Views
+from napari_octcube._widgets.keys import add_key
 
 VIEWS: tuple[tuple[View, str, str, str], ...] = (
     ("bscan", "B-scan", "Alt+1", "One B-scan after another"),
@@ -58,9 +58,9 @@ class ViewBar(QWidget):
         self._refresh()
 
     def add_keys(self, owner: QWidget) -> None:
-        """Listen to the keys for as long as a widget is shown: this one is hidden while another tab is in front."""
+        """Listen to the keys while a widget is shown."""
         for view, _, key, _ in VIEWS:
-            QShortcut(QKeySequence(key), owner, self.buttons[view].click)
+            add_key(owner, key, self.buttons[view].click)
 
     def _refresh(self) -> None:
         state, exam = self._views.state, self._session.exam

@@ -127,7 +127,9 @@ def test_device_is_always_shown(dock, qtbot):
     qtbot.waitUntil(lambda: label.text() == "Runs on: Fake GPU", timeout=PATIENCE_MS)
 
 
-def test_run_and_cancel_by_key(dock, qtbot):
+@pytest.mark.parametrize("tab", ["analysis_tab", "report_tab"])
+def test_run_and_cancel_by_key_whichever_tab_is_in_front(dock, qtbot, tab):
+    dock.setCurrentWidget(getattr(dock, tab))
     dock.scene.add_exam(make_exam())
     dock.session.model = "endless"
     dock.window().activateWindow()

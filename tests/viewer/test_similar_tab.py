@@ -7,7 +7,7 @@ import pytest
 from archives import choose, eye, find_similar, make_archive
 from fakes import make_embedding
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_octcube._widgets.archive_bar import NOTHING_OPEN
 from napari_octcube._widgets.neighbour_gallery import known_of
@@ -41,6 +41,18 @@ def test_shows_the_neighbours_with_what_is_known_of_them(archive_tab, qtbot):
     assert picture.pixelColor(60, 40).red() == pytest.approx(101, abs=8)
     shown = grabbed(tab_.gallery.viewport())
     assert (np.abs(shown.astype(int) - 101).max(axis=2) < 10).sum() > 128 * 96 * 0.5
+
+
+@pytest.mark.xvfb
+def test_a_key_searches_from_any_tab_and_shows_the_answer(archive_tab, qtbot):
+    _, dock, state = archive_tab
+    dock.scene.add_exam(eye(95))
+    dock.setCurrentWidget(dock.localizer_tab)
+    dock.window().activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is not None)
+    qtbot.keyClick(dock, Qt.Key.Key_F6)
+    assert dock.currentWidget() is dock.similar_tab
+    qtbot.waitUntil(lambda: state.found is not None, timeout=20_000)
 
 
 @pytest.mark.xvfb
