@@ -116,7 +116,7 @@ class Recall:
 
     def _keep(self, analysis: Analysis) -> None:
         exam, model, runtime = self._session.exam, self._session.model, self._run_as
-        if exam is None or analysis is self._recalled or self.cache.most_bytes <= 0:
+        if exam is None or analysis is self._recalled:
             return
 
         def work() -> None:

@@ -93,8 +93,10 @@ def test_a_smaller_cache_drops_at_once_and_one_of_nothing_keeps_nothing(cache, a
     cache.resize(cache.size // 2)
     assert [cache.get(str(number)) is not None for number in range(3)] == [False, False, True]
     cache.resize(0)
-    cache.put("3", analysis)
     assert not list(cache.folder.glob("*.npz"))
+    nothing = ResultCache(cache.folder / "nothing", 0)
+    nothing.put("3", analysis)
+    assert not nothing.folder.exists()  # not even for a moment
 
 
 def test_a_damaged_result_is_none_and_goes(cache, analysis):

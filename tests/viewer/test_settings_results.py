@@ -41,14 +41,17 @@ def test_a_result_of_another_precision_is_not_shown_as_this_one_s(
 def test_a_run_that_ends_after_a_change_is_kept_as_what_it_was(session, owner, recall, preferences):
     exam = make_exam()
     session.show_exam(exam)
+    preferences.model.precision = "bf16"
     session.begin(exam)
     preferences.model.precision = "fp16"
     session.finish(exam, make_analysis(exam))
     owner.run_until_true(lambda: list(recall.cache.folder.glob("*.npz")))
     session.show_exam(make_exam())
-    owner.run_for(0.4)
-    assert session.analysis is None
-    preferences.model.precision = "auto"
+    for other in ("fp16", "auto"):
+        preferences.model.precision = other
+        owner.run_for(0.4)
+        assert session.analysis is None
+    preferences.model.precision = "bf16"
     owner.run_until(lambda: session.analysis is not None)
 
 
