@@ -2,10 +2,10 @@ import time
 
 import numpy as np
 import pytest
+from drops import canvas_of, drop
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QWidget
 
 from napari_octcube._widgets import exam_drops
 
@@ -31,22 +31,6 @@ def docked(open_dock, qtbot, monkeypatch):
     )
     qtbot.wait(50)
     return viewer, dock, left_to_napari
-
-
-def drop(widget, paths, modifiers=Qt.KeyboardModifier.NoModifier):
-    """Drop files as the window system does; return whether the widget took the drag at all."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    point, action = QPointF(10, 10), Qt.DropAction.CopyAction
-    button = Qt.MouseButton.LeftButton
-    drag = QDragEnterEvent(point.toPoint(), action, data, button, modifiers)
-    QApplication.sendEvent(widget, drag)
-    QApplication.sendEvent(widget, QDropEvent(point, action, data, button, modifiers))
-    return drag.isAccepted()
-
-
-def canvas_of(viewer):
-    return viewer.window._qt_viewer
 
 
 def welcome_of(viewer):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from fakes import make_analysis, make_exam
+from screen import canvas, saturation
 
 pytestmark = pytest.mark.xvfb
 
@@ -18,16 +19,6 @@ def analysed(open_dock, qtbot):
     dock.session.finish(exam, make_analysis(exam))
     qtbot.wait(300)
     return viewer, dock
-
-
-def canvas(viewer, qtbot):
-    qtbot.wait(200)
-    viewer.canvas.overlays.scale_bar.visible = False
-    return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
-
-
-def saturation(pixels):
-    return pixels.max(axis=-1) - pixels.min(axis=-1)
 
 
 def screen_point(viewer, pixels, layer, index):
