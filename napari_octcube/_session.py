@@ -14,6 +14,7 @@ from octcube_core.exam import Exam
 from octcube_core.results import Analysis
 
 Aspect = Literal["um", "px"]
+DONE = "Done"  # the stage of a run that ended well
 
 
 @dataclass(eq=False)
@@ -129,7 +130,7 @@ class Session:
 
     def finish(self, exam: Exam, analysis: Analysis) -> None:
         """The run on an exam has ended well; the result counts if the exam is still in view."""
-        self._end("Done", 1.0)
+        self._end(DONE, 1.0)
         self.device = analysis.device
         if exam is self.exam:
             self.analysis = analysis

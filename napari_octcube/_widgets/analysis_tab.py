@@ -56,7 +56,7 @@ class AnalysisTab(QWidget):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(8, 0, 8, 0)
-        column.setSpacing(6)
+        column.setSpacing(4)
         column.addWidget(self.exam_facts)
         self._display_row = QWidget()
         display = QHBoxLayout(self._display_row)
@@ -140,6 +140,7 @@ class AnalysisTab(QWidget):
         for label, text in zip(labels, texts, strict=True):
             label.setText(text)
             label.setVisible(bool(text))
+        self.overlay_note.setToolTip("" if analysis is None else f"By {analysis.method}")
 
 
 def _overlay_text(analysis: Analysis, target: str | None) -> str:
@@ -154,4 +155,4 @@ def _overlay_text(analysis: Analysis, target: str | None) -> str:
     name = result.name if is_disease else f"“{result.name}”"
     if not analysis.saliency[analysis.index(target)].any():
         return f"Overlay: none, as nothing {'speaks for' if is_disease else 'raises'} {name}"
-    return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name} ({analysis.method})"
+    return f"Overlay: {'evidence for' if is_disease else 'what raises'} {name}"

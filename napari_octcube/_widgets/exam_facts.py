@@ -10,10 +10,9 @@ from napari_octcube._session import Session
 from napari_octcube._widgets.small_parts import note_label
 
 NO_EXAM = "No exam open. Use Open above, File > Open Sample, or drop a file or folder here."
-NAMES = ("Scan", "Spacing", "Images", "Places", "Device")
+NAMES = ("Scan", "Spacing", "Images", "Device")
 TIPS = {
     "Spacing": "between B-scans × in depth × in width",
-    "Places": "Whether it is known where on the fundus each B-scan lies",
 }
 
 
@@ -53,11 +52,11 @@ class ExamFacts(QWidget):
                 "Scan": words.scan(exam),
                 "Spacing": words.spacing(exam),
                 "Images": words.images(exam),
-                "Places": words.places(exam),
                 "Device": exam.device or "unknown",
             }
             for name, text in facts.items():
                 self.values[name].setText(text)
+            self.values["Images"].setToolTip(f"Places of the B-scans: {words.places(exam)}")
             notes += [f"⚠ {warning}" for warning in exam.warnings]
         elif not notes:
             notes = [NO_EXAM]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_octcube._session import Session
+from napari_octcube._session import DONE, Session
 from napari_octcube._time_left import TimeLeft, in_words
 from napari_octcube._widgets.keys import add_key
 from napari_octcube._widgets.progress_line import ProgressLine
@@ -86,8 +86,10 @@ class RunBar(QWidget):
         ran = f"; this result: {made.device}, {made.precision}" if made is not None else ""
         self.device_label.setToolTip(f"What the next run uses{ran}")
         self.stage_label.setText(session.stage or "Not analysed yet")
+        self.stage_label.setVisible(session.stage != DONE)  # the result says it, and needs the room
         left = self._time_left.seconds(time.monotonic()) if running else None
         self.time_label.setText(in_words(left))
+        self.time_label.setVisible(running)
         self.progress_bar.show_fraction(session.fraction)
         self.error_label.setText(f"⚠ {session.error}")
         self.error_label.setVisible(bool(session.error))

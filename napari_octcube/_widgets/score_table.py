@@ -24,7 +24,7 @@ from octcube_core.results import DiseaseScore, Measurement
 NAME, BAR, VALUE = range(3)
 DISEASE_HEADER = ("Disease", "Probability, | = threshold", "")
 MEASUREMENT_HEADER = ("Measurement", "", "Value")
-ROW_HEIGHT = 22
+ROW_HEIGHT = 20
 NORMAL_TIP = (
     "How normal the eye looks to the model: 1 − the highest score if any exceeds 0.5, "
     "else the mean probability that each disease is absent."

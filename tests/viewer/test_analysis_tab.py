@@ -91,7 +91,8 @@ def test_what_raises_a_measurement_is_shown_with_the_method(dock):
         measurements=(similarity, growth),
         saliency=make_analysis(dock.session.exam).saliency[[0, 2]],
     )
-    assert "Overlay: what raises “Similarity of OCT and IR” (Grad-CAM++)" in visible_text(dock)
+    assert "Overlay: what raises “Similarity of OCT and IR”" in visible_text(dock)
+    assert "Grad-CAM++" in dock.analysis_tab.overlay_note.toolTip()
     dock.session.disease = "GA growth"
     assert "Overlay: none, as nothing raises “Growth of the atrophy”" in visible_text(dock)
     dock.session.disease = None

@@ -18,9 +18,9 @@ def test_facts_and_warnings_of_the_exam_in_view(qtbot):
         "Scan": "20 B-scans of 160 \u00d7 96 px, raster",
         "Spacing": "120 \u00d7 4 \u00d7 12 \u00b5m",
         "Images": "OCT, IR 32 \u00d7 32",
-        "Places": "not stated by the file",
         "Device": "<b>New</b> scanner",
     }
+    assert "Places of the B-scans: not stated" in facts.values["Images"].toolTip()
     facts.resize(340, 300)
     facts.show()
     assert facts.values["Device"].heightForWidth(300) < 40  # plain text, no markup
