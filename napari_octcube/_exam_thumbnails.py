@@ -1,4 +1,4 @@
-"""Small pictures of the exams that a list shows, made one after the other on a thread. No Qt.
+"""Small pictures of the exams that a list shows, made one after the other in another process. No Qt.
 
 To show a B-scan most formats must be read as a whole. So a picture is made only for a row that somebody sees, not for
 very large exams, and never written anywhere. One that cannot be made is simply not there.
@@ -6,27 +6,21 @@ very large exams, and never written anywhere. One that cannot be made is simply 
 
 from __future__ import annotations
 
-import threading
-import time
+import base64
+import json
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from psygnal import Signal
 
-from napari_octcube._contrast import auto_contrast
+from napari_octcube._background_command import BackgroundCommand, told_in
 from napari_octcube._exam_listing import ListedExam
 from napari_octcube._inference import Dispatch
-from octcube_core.exam import Exam
+from napari_octcube._thumbnail_process import HEIGHT, VARIABLE, WIDTH
 
 Picture = NDArray[np.uint8]
-
-WIDTH, HEIGHT = 72, 48
-MOST_BYTES = 150_000_000  # of a file: a second or two from a disk
-MOST_VOXELS = 150_000_000
-PAUSE_S = 0.02  # between two, so that the Qt thread gets Python's lock
 
 
 class ExamThumbnails:
@@ -42,10 +36,9 @@ class ExamThumbnails:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-        self._lock = threading.Lock()
-        self._wanted: list[ListedExam] = []  # in this order
+        self._command: BackgroundCommand | None = None
+        self._asked: list[ListedExam] = []  # of the command that runs, in its order
         self._tried: set[ListedExam] = set()
-        self._working = False
         self._closed = False
         self._pictures: dict[ListedExam, Picture] = {}
 
@@ -55,65 +48,53 @@ class ExamThumbnails:
 
     def want(self, exams: Sequence[ListedExam]) -> None:
         """Make the pictures of these exams, and no longer of those that were wanted before."""
-        with self._lock:
-            self._wanted = [exam for exam in exams if exam not in self._tried]
-            if not self._wanted or self._working or self._closed:
-                return
-            self._working = True
-        threading.Thread(target=self._work, name="octcube thumbnails", daemon=True).start()
+        wanted = [exam for exam in exams if exam not in self._tried]
+        if self._closed or (wanted and wanted == self._waiting):
+            return
+        self._stop()
+        if wanted:
+            places = [exam.place for exam in wanted]
+            rows = json.dumps([(place.path, place.part, place.within) for place in places])
+            self._asked = wanted
+            command = self._command = BackgroundCommand(
+                ("-m", "napari_octcube._thumbnail_process"),
+                self._dispatch,
+                lambda line: self._take(command, line),
+                lambda code, errors: self._end(command, code),
+                {VARIABLE: rows},
+            )
+            command.start()
 
     def close(self) -> None:
         """Make no more; what is being read is dropped."""
-        with self._lock:
-            self._closed = True
-            self._wanted = []
+        self._closed = True
+        self._stop()
 
-    def _work(self) -> None:
-        while (exam := self._next()) is not None:
-            picture = _picture_of(exam)
-            if picture is not None:
-                self._hand_over(exam, picture)
-            time.sleep(PAUSE_S)
+    @property
+    def _waiting(self) -> list[ListedExam]:
+        return [exam for exam in self._asked if exam not in self._tried]
 
-    def _next(self) -> ListedExam | None:
-        with self._lock:
-            if not self._wanted:
-                self._working = False
-                return None
-            exam = self._wanted.pop(0)
-            self._tried.add(exam)
-            return exam
+    def _stop(self) -> None:
+        command, self._command, self._asked = self._command, None, []
+        if command is not None:
+            command.stop()
 
-    def _hand_over(self, exam: ListedExam, picture: Picture) -> None:
-        def take() -> None:
-            if not self._closed:
-                self._pictures[exam] = picture
-                self.made.emit(exam)
+    def _take(self, command: BackgroundCommand, line: str) -> None:
+        told = told_in(line)
+        if command is not self._command or "row" not in told:
+            return
+        exam = self._asked[told["row"]]
+        self._tried.add(exam)
+        if told["picture"]:
+            pixels = np.frombuffer(base64.b64decode(told["picture"]), np.uint8)
+            self._pictures[exam] = pixels.reshape(HEIGHT, WIDTH)
+            self.made.emit(exam)
 
-        self._dispatch(take)
-
-
-def _picture_of(listed: ListedExam) -> Picture | None:
-    try:
-        return None if _is_large(listed) else bscan_picture(listed.entry.read())
-    except Exception:  # a damaged exam says why when it is opened
-        return None
-
-
-def _is_large(listed: ListedExam) -> bool:
-    path, shape = listed.entry.path, listed.entry.shape
-    if shape is not None and np.prod(shape, dtype=np.int64) > MOST_VOXELS:
-        return True
-    return path.is_file() and path.stat().st_size > MOST_BYTES
-
-
-def bscan_picture(exam: Exam) -> Picture:
-    """The middle B-scan, filling the picture: in true proportions one of 9 x 2 mm would be a flat strip."""
-    volume = exam.volume
-    look = auto_contrast(volume)
-    black, white = look.limits(volume.black_white)
-    bscan = np.nan_to_num(volume.voxels[volume.shape[0] // 2].astype(np.float32))
-    shown = np.clip((bscan - black) / (white - black), 0, 1) ** look.gamma
-    picture = Image.fromarray((255 * shown).astype(np.uint8))
-    small = picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(small)
+    def _end(self, command: BackgroundCommand, code: int | None) -> None:
+        if command is not self._command:
+            return
+        waiting = self._waiting
+        self._command, self._asked = None, []
+        if waiting and code:  # the first of them brought it down
+            self._tried.add(waiting[0])
+            self.want(waiting[1:])

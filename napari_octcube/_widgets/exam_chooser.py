@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QModelIndex, Qt, QTimer
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -15,7 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_octcube._exam_listing import ExamListing, ListedExam
-from napari_octcube._exam_thumbnails import HEIGHT, ExamThumbnails
+from napari_octcube._exam_thumbnails import ExamThumbnails
+from napari_octcube._thumbnail_process import HEIGHT, WIDTH
 from napari_octcube._widgets.exam_table import ExamTable
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from napari_octcube._widgets.row_view import row_view
@@ -58,6 +59,7 @@ class ExamChooser(QDialog):
         self.table = ExamTable(listing)
         self.rows = row_view(self.table, COLUMN_WIDTHS)
         self.rows.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        self.rows.setIconSize(QSize(WIDTH, HEIGHT))
         self.thumbnails = ExamThumbnails(QtDispatcher(self))
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)

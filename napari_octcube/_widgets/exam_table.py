@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtGui import QIcon, QImage, QPixmap
 
 from napari_octcube._exam_listing import ExamListing, ListedExam
-from napari_octcube._exam_thumbnails import HEIGHT, WIDTH, Picture
+from napari_octcube._exam_thumbnails import Picture
+from napari_octcube._thumbnail_process import HEIGHT, WIDTH
 
 HEADERS = ("Exam", "Eye", "Scan", "Images", "B-scans × depth × width", "Device")
 
@@ -20,9 +21,10 @@ class ExamTable(QAbstractTableModel):
 
     def __init__(self, listing: ExamListing) -> None:
         super().__init__()
-        self._blank = QPixmap(WIDTH, HEIGHT)  # words do not move when pictures come
-        self._blank.fill(Qt.GlobalColor.transparent)
-        self._pictures: dict[ListedExam, QPixmap] = {}
+        blank = QPixmap(WIDTH, HEIGHT)
+        blank.fill(Qt.GlobalColor.transparent)
+        self._blank = QIcon(blank)  # words do not move when pictures come
+        self._pictures: dict[ListedExam, QIcon] = {}
         self._all: list[ListedExam] = []
         self._shown: list[ListedExam] = []
         self._words: tuple[str, ...] = ()
@@ -53,7 +55,10 @@ class ExamTable(QAbstractTableModel):
         """Show a picture beside an exam's name."""
         grey = QImage.Format.Format_Grayscale8
         image = QImage(picture.tobytes(), WIDTH, HEIGHT, WIDTH, grey)
-        self._pictures[exam] = QPixmap.fromImage(image)
+        pixmap = QPixmap.fromImage(image)
+        icon = QIcon(pixmap)
+        icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else Qt would tint it
+        self._pictures[exam] = icon
         self.update_row(exam)
 
     def set_filter(self, text: str) -> None:

@@ -1,6 +1,7 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import make_entry, make_exam
 from qtpy.QtCore import Qt
@@ -12,6 +13,7 @@ from napari_octcube._session import Session
 from napari_octcube._widgets.exam_chooser import ExamChooser
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from octcube_core.errors import ExamReadError
+from octcube_core.readers import find_exams
 
 pytestmark = pytest.mark.xvfb
 ROOT = Path("/exams")
@@ -192,63 +194,59 @@ def grey(chooser, row):
     return pixels.pixelColor(20, place.height() // 2).value()
 
 
-def test_rows_in_view_get_pictures_and_others_are_not_read(opened, qtbot):
-    read = []
+@pytest.fixture
+def many_eyes(tmp_path):
+    """Entries of 60 files, the first of them damaged since it was listed."""
+    folder = tmp_path / "eyes"
+    folder.mkdir()
+    for number in range(60):
+        np.save(folder / f"{number:02}.npy", np.full((3, 32, 48), 200, np.uint8))
+    entries = list(find_exams(folder))
+    (folder / "00.npy").write_bytes(b"no array")
+    return entries
 
-    def produce(number):
-        read.append(number)
-        return make_exam()
 
-    folder = opened(
-        [make_entry(ROOT / "bad.vol", bad)]
-        + [make_entry(ROOT / f"{n}.vol", lambda n=n: produce(n)) for n in range(200)]
-    )
-    chooser = folder.chooser
-    qtbot.waitUntil(lambda: chooser.table.total == 201)
-    chooser.rows.clearSelection()
-    before = grey(chooser, 1)
-    qtbot.waitUntil(lambda: abs(grey(chooser, 1) - before) > 40, timeout=20_000)
-    qtbot.wait(600)
-    assert abs(grey(chooser, 0) - before) < 40  # the damaged one has none, and no word
-    assert chooser.table.index(0, 0).data() == "bad.vol"
-    assert 1 <= len(read) < 20
-    assert 150 not in read
-    chooser.rows.scrollTo(chooser.table.index(150, 0))
-    qtbot.waitUntil(lambda: 149 in read, timeout=20_000)
-    assert len(read) < 40
+def test_rows_in_view_get_pictures_and_no_others(opened, qtbot, many_eyes):
+    chooser = opened(many_eyes).chooser
+    thumbnails = chooser.thumbnails
+    qtbot.waitUntil(lambda: chooser.table.total == 60)
+    qtbot.waitUntil(lambda: grey(chooser, 1) == 200, timeout=20_000)
+    chooser.rows.clearSelection()  # whose colour is as bright
+    assert grey(chooser, 0) != 200  # the damaged one has none, and no word
+    assert chooser.table.index(0, 0).data().endswith("00.npy")
+    qtbot.wait(800)
+    made = [row for row in range(60) if thumbnails.picture(chooser.table.exam(row)) is not None]
+    assert 5 < len(made) < 20
+    assert max(made) < 20
+    chooser.rows.scrollTo(chooser.table.index(50, 0))
+    qtbot.waitUntil(lambda: grey(chooser, 50) == 200, timeout=20_000)
+    assert thumbnails.picture(chooser.table.exam(30)) is None
     chooser.reject()
 
 
-def test_a_closed_list_reads_no_more(opened, qtbot):
-    gate, read = threading.Event(), []
-
-    def slow():
-        read.append(1)
-        gate.wait(20)
-        return make_exam()
-
-    folder = opened([make_entry(ROOT / f"{n}.vol", slow) for n in range(8)])
-    qtbot.waitUntil(lambda: bool(read), timeout=20_000)
-    folder.chooser.reject()
-    gate.set()
-    qtbot.wait(500)
-    assert len(read) == 1
+def test_a_selected_row_s_picture_keeps_its_greys(opened, qtbot, many_eyes):
+    chooser = opened(many_eyes[1:3]).chooser
+    qtbot.waitUntil(lambda: chooser.table.total == 2)
+    assert chooser.rows.currentIndex().row() == 0
+    qtbot.waitUntil(lambda: grey(chooser, 0) == grey(chooser, 1) == 200, timeout=20_000)
+    chooser.reject()
 
 
-def test_what_is_chosen_does_not_wait_for_pictures(opened, qtbot):
-    gate = threading.Event()
+def test_a_closed_list_reads_no_more(opened, qtbot, many_eyes):
+    chooser = opened(many_eyes).chooser
+    thumbnails = chooser.thumbnails
+    qtbot.waitUntil(lambda: thumbnails._command is not None, timeout=20_000)
+    command = thumbnails._command
+    qtbot.waitUntil(lambda: command._process is not None)
+    chooser.reject()
+    assert thumbnails._command is None
+    command._process.wait(10)
 
-    def slow():
-        gate.wait(20)
-        return make_exam()
 
-    exam = make_exam()
-    folder = opened(
-        [make_entry(ROOT / "0.vol", lambda: exam)]
-        + [make_entry(ROOT / f"{n}.vol", slow) for n in range(1, 8)]
-    )
-    qtbot.waitUntil(lambda: folder.chooser.table.total == 8)
-    qtbot.wait(400)  # pictures are being made
-    double_click(folder.chooser, qtbot, 0)
-    qtbot.waitUntil(lambda: folder.session.exam is exam)
-    gate.set()
+def test_what_is_chosen_does_not_wait_for_pictures(opened, qtbot, many_eyes):
+    folder = opened(many_eyes)
+    thumbnails = folder.chooser.thumbnails
+    qtbot.waitUntil(lambda: thumbnails._command is not None, timeout=20_000)
+    double_click(folder.chooser, qtbot, 1)
+    assert thumbnails._command is None
+    qtbot.waitUntil(lambda: folder.session.exam is not None)
