@@ -54,7 +54,8 @@ class ExamTable(QAbstractTableModel):
     def show_picture(self, exam: ListedExam, picture: Picture) -> None:
         """Show a picture beside an exam's name."""
         grey = QImage.Format.Format_Grayscale8
-        image = QImage(picture.tobytes(), WIDTH, HEIGHT, WIDTH, grey)
+        pixels = picture.tobytes()  # Qt keeps no copy: they must live until the next line but one
+        image = QImage(pixels, WIDTH, HEIGHT, WIDTH, grey)
         pixmap = QPixmap.fromImage(image)
         icon = QIcon(pixmap)
         icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else Qt would tint it
