@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 HEADLESS := $(shell [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && echo yes)
 SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x768x24")
 
-.PHONY: help venv demo test family fuzz lint clean
+.PHONY: help venv demo test test-pyside6 family fuzz lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   open the viewer on a synthetic eye (without a display: write demo.png)"
 	@echo "make test   run the tests"
+	@echo "make test-pyside6  run the viewer's tests with PySide6 instead of PyQt6, without the slow ones"
 	@echo "make family train the small models that ship, from synthetic eyes, measure and replace them (runs/family)"
 	@echo "make fuzz   damage files of every format and see that each opens or is refused in one sentence"
 	@echo "make lint   check style, types and imports"
@@ -35,6 +36,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(SCREEN) $(BIN)/python -m pytest -n 2
+
+# Both bindings are in $(VENV); these two variables say which one qtpy and pytest-qt take.
+test-pyside6: $(READY)
+	QT_API=pyside6 PYTEST_QT_API=pyside6 $(SCREEN) $(BIN)/python -m pytest -n 2 -m "not slow and not benchmark" tests/viewer
 
 family: $(READY)
 	$(BIN)/python -m train family --out runs/family --ship

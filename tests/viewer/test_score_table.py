@@ -114,7 +114,9 @@ def test_bar_reaches_to_its_value_in_the_colour_of_its_verdict(table):
 
 def test_threshold_mark_is_drawn(table):
     table.clearSelection()
-    assert pixel(table, 1, 0.5) != pixel(table, 1, 0.4)
+    # a pixel more or less: Qt's bindings do not agree on the width of a column
+    beside = pixel(table, 1, 0.4)
+    assert any(pixel(table, 1, 0.5 + nudge) != beside for nudge in (-0.02, 0, 0.02))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from archives import choose, eye, find_similar, make_archive
 from fakes import make_embedding
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
+from superqt.utils import qimage_to_array
 
 from napari_octcube._widgets.archive_bar import NOTHING_OPEN
 from napari_octcube._widgets.neighbour_gallery import known_of
@@ -18,10 +19,7 @@ SELECTED = Qt.ItemDataRole.DisplayRole
 
 
 def grabbed(widget):
-    image = widget.grab().toImage().convertToFormat(widget.grab().toImage().Format.Format_RGB888)
-    array = np.frombuffer(image.constBits().asstring(image.sizeInBytes()), np.uint8)
-    rows = array.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
-    return rows.reshape(image.height(), image.width(), 3)
+    return qimage_to_array(widget.grab().toImage())[..., :3]
 
 
 @pytest.mark.xvfb
