@@ -1,4 +1,4 @@
-"""The contrast that a user has set for each device, kept from one day to the next. No Qt, no napari."""
+"""Rows of numbers by name, kept in the user's configuration from one day to the next. No Qt, no napari."""
 
 from __future__ import annotations
 
@@ -6,48 +6,61 @@ import contextlib
 import json
 import math
 import threading
-from dataclasses import astuple
+from collections.abc import Sequence
 from pathlib import Path
 
-from napari_octcube._contrast import Contrast
 from octcube_core.retrieval.secret import configuration_folder
 from octcube_core.whole_file import whole_file
 
-DELAY_S = 1.0  # a slider that is dragged sets a hundred values
-_FILE = "contrast.json"
+DELAY_S = 1.0  # what is dragged has a hundred values
+
+Row = tuple[float, ...]
 
 
-class ContrastMemory:
-    """A look for each device; the file is written on a thread, a moment after the last change."""
+class KeptNumbers:
+    """The file is written on a thread, a moment after the last change.
 
-    def __init__(self) -> None:
-        self._file = configuration_folder() / _FILE
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    length : int
+        Of each row; others in the file count as none.
+    most : int
+        Rows that are kept; the oldest go first.
+    """
+
+    def __init__(self, name: str, length: int, most: int = 1000) -> None:
+        self._file = configuration_folder() / name
+        self._length, self._most = length, most
         self._lock = threading.Lock()
-        self._looks = _read(self._file)
-        self._changed: dict[str, Contrast | None] = {}  # since the file was written
+        self._rows = _read(self._file, length)
+        self._changed: dict[str, Row | None] = {}  # since the file was written
         self._timer: threading.Timer | None = None
 
-    def get(self, device: str) -> Contrast | None:
-        """What was set for a device; None if nothing was."""
-        return self._looks.get(device)
+    def get(self, name: str) -> Row | None:
+        """The row of a name; None if there is none."""
+        return self._rows.get(name)
 
-    def keep(self, device: str, contrast: Contrast) -> None:
-        """Remember what was set for a device."""
-        self._looks[device] = contrast
-        self._write_soon(device, contrast)
+    def keep(self, name: str, row: Sequence[float]) -> None:
+        """Remember a row."""
+        self._rows[name] = tuple(row)
+        self._write_soon(name, self._rows[name])
 
-    def forget(self, device: str) -> None:
-        """Remember nothing for a device."""
-        if self._looks.pop(device, None) is not None:
-            self._write_soon(device, None)
+    def forget(self, name: str) -> None:
+        """Remember nothing of a name."""
+        if self._rows.pop(name, None) is not None:
+            self._write_soon(name, None)
 
     def write(self) -> None:
-        """Write what has changed, if anything has; another window may have changed other devices."""
+        """Write what has changed, if anything has; another window may have changed other rows."""
         with self._lock:
             changed, self._changed = self._changed, {}
             if changed:
-                kept = {**_read(self._file), **changed}
-                _write(self._file, {name: look for name, look in kept.items() if look is not None})
+                before = _read(self._file, self._length)
+                kept = {name: row for name, row in before.items() if name not in changed}
+                kept |= {name: row for name, row in changed.items() if row is not None}
+                _write(self._file, dict(list(kept.items())[-self._most :]))
 
     def close(self) -> None:
         """Write now what would be written soon."""
@@ -55,9 +68,10 @@ class ContrastMemory:
             self._timer.cancel()
         self.write()
 
-    def _write_soon(self, device: str, contrast: Contrast | None) -> None:
+    def _write_soon(self, name: str, row: Row | None) -> None:
         with self._lock:
-            self._changed[device] = contrast
+            self._changed.pop(name, None)  # the latest last
+            self._changed[name] = row
         if self._timer is not None:
             self._timer.cancel()
         self._timer = threading.Timer(DELAY_S, self.write)
@@ -65,24 +79,22 @@ class ContrastMemory:
         self._timer.start()
 
 
-def _read(file: Path) -> dict[str, Contrast]:
+def _read(file: Path, length: int) -> dict[str, Row]:
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-        looks = {str(device): Contrast(*map(float, row)) for device, row in rows.items()}
+        found = json.loads(file.read_text(encoding="utf-8"))
+        rows = {str(name): tuple(map(float, row)) for name, row in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # there is none yet, or somebody else wrote it
-    return {device: look for device, look in looks.items() if _is_possible(look)}
+    return {
+        name: row
+        for name, row in rows.items()
+        if len(row) == length and all(map(math.isfinite, row))
+    }
 
 
-def _is_possible(look: Contrast) -> bool:
-    return all(map(math.isfinite, astuple(look))) and look.low < look.high and look.gamma > 0
-
-
-def _write(file: Path, looks: dict[str, Contrast]) -> None:
+def _write(file: Path, rows: dict[str, Row]) -> None:
     with contextlib.suppress(OSError):  # a convenience: nobody needs to hear that it failed
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows = {
-            device: [round(value, 4) for value in astuple(look)] for device, look in looks.items()
-        }
+        rounded = {name: [round(value, 4) for value in row] for name, row in rows.items()}
         with whole_file(file) as partial:
-            partial.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            partial.write_text(json.dumps(rounded, indent=1), encoding="utf-8")

@@ -101,7 +101,7 @@ class Session:
         return self._foveas.of(self.exam, image)
 
     def place_fovea(self, image: int, row: float, column: float) -> None:
-        """Move the fovea on an en-face image of the exam in view; it stays there until the viewer closes."""
+        """Move the fovea on an en-face image of the exam in view; it stays there when the exam is opened again."""
         if self.exam is not None:
             self._foveas.place(self.exam, image, row, column)
             self.fovea_moved.emit(image)
@@ -111,6 +111,10 @@ class Session:
         if self.exam is not None:
             self._foveas.forget(self.exam, image)
             self.fovea_moved.emit(image)
+
+    def close(self) -> None:
+        """Keep on disk what is to be remembered."""
+        self._foveas.close()
 
     def close_exam(self, exam: Exam) -> None:
         """Forget an exam and its result."""

@@ -226,6 +226,7 @@ class OCTCubeDock(QTabWidget):
         self.comparison.close()
         self.beside.close()
         self.scene.close()
+        self.session.close()
 
     def _watch_drops(self) -> None:
         self._drops.watch(self)

@@ -3,9 +3,10 @@ import time
 
 import pytest
 
-from napari_octcube import _contrast_memory
+from napari_octcube import _kept_numbers
 from napari_octcube._contrast import Contrast
 from napari_octcube._contrast_memory import ContrastMemory
+from napari_octcube._kept_numbers import KeptNumbers
 
 LOOK = Contrast(0.1, 0.7, 0.8)
 
@@ -26,15 +27,15 @@ def test_what_is_kept_is_there_the_next_day(file):
 
 def test_it_is_written_once_after_a_drag(file, monkeypatch):
     written = []
-    monkeypatch.setattr(_contrast_memory, "DELAY_S", 0.2)
-    monkeypatch.setattr(_contrast_memory, "_write", lambda file, looks: written.append(looks))
+    monkeypatch.setattr(_kept_numbers, "DELAY_S", 0.2)
+    monkeypatch.setattr(_kept_numbers, "_write", lambda file, rows: written.append(rows))
     memory = ContrastMemory()
     for step in range(50):
         memory.keep("Topcon", Contrast(0, 1 - step / 100))
     end = time.monotonic() + 10
     while not written and time.monotonic() < end:
         time.sleep(0.02)
-    assert written == [{"Topcon": Contrast(0, 0.51)}]
+    assert written == [{"Topcon": (0, 0.51, 1.0)}]
 
 
 def test_two_windows_keep_each_other_s_devices(file):
@@ -49,7 +50,7 @@ def test_two_windows_keep_each_other_s_devices(file):
 def test_forgotten_is_forgotten(file):
     memory = ContrastMemory()
     memory.keep("Topcon", LOOK)
-    memory.write()
+    memory.close()
     memory.forget("Topcon")
     assert memory.get("Topcon") is None
     memory.close()
@@ -73,3 +74,14 @@ def test_a_folder_that_cannot_be_written_stops_nobody(file):
     memory.keep("Topcon", LOOK)
     memory.close()
     assert memory.get("Topcon") == LOOK
+
+
+def test_the_oldest_go_first(file):
+    kept = KeptNumbers("contrast.json", 1, most=3)
+    for name in "abcd":
+        kept.keep(name, (1.0,))
+    kept.write()
+    kept.keep("b", (2.0,))
+    kept.keep("e", (1.0,))
+    kept.close()
+    assert json.loads(file.read_text()) == {"d": [1.0], "b": [2.0], "e": [1.0]}

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from fakes import make_analysis, make_exam
 
@@ -74,6 +77,10 @@ def test_a_placed_fovea_is_remembered_by_the_exam(session):
     assert session.fovea(0).estimate
     session.show_exam(make_exam())  # the same one, read again
     assert session.fovea(0).row == 5.0
+    session.close()
+    tomorrow = Session()
+    tomorrow.show_exam(replace(make_exam(), source=Path("moved.vol")))
+    assert (tomorrow.fovea(0).row, tomorrow.fovea(0).column) == (5.0, 9.0)
 
 
 def test_how_the_overlay_looks_outlives_the_exam(session):
