@@ -88,9 +88,11 @@ def exam_layer(exam: Exam, aspect: Aspect = "um") -> Image:
 
 
 def can_show(layer: Image, exam: Exam) -> bool:
-    """Whether a layer can show another exam instead: what napari draws keeps to one kind of number."""
+    """Whether a layer can show another exam instead."""
+    # napari draws one kind of number only, and makes room for the names of axes when there are new sliders only
     same_kind = layer.data.dtype == exam.volume.voxels.dtype
-    return same_kind and layer.ndim == 3 and not layer.multiscale and not layer.rgb
+    same_axes = layer.axis_labels == _axis_labels(exam)
+    return same_kind and same_axes and layer.ndim == 3 and not layer.multiscale and not layer.rgb
 
 
 def show_in(layer: Image, exam: Exam, aspect: Aspect) -> None:

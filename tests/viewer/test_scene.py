@@ -7,7 +7,7 @@ import pytest
 from fakes import BRIGHT_VOXEL, make_analysis, make_exam
 from geometry import assert_covers
 
-from napari_octcube._layers import exam_layer
+from napari_octcube._layers import NOT_TO_SCALE, exam_layer
 from napari_octcube._scene import Scene
 from napari_octcube._session import Session
 from octcube_core.results import Measurement
@@ -291,6 +291,15 @@ def test_the_next_exam_takes_the_layer_of_the_one_before(viewer):
         np.testing.assert_array_equal(getattr(layer, fact), getattr(fresh, fact))
     assert tuple(viewer.dims.range[0]) == pytest.approx((0, 6 * 120, 120))
     assert session.bscan == 3
+
+
+def test_other_axes_get_a_layer_of_their_own(viewer):
+    _, scene = analysed(viewer, make_exam())
+    before = scene.layer
+    scene.add_exam(make_exam(spacing_mm=(None, 0.004, 0.012)))
+    assert scene.layer is not before
+    assert list(viewer.layers) == [scene.layer]
+    assert viewer.dims.axis_labels[0] == NOT_TO_SCALE
 
 
 def test_other_numbers_get_a_layer_of_their_own(viewer):
