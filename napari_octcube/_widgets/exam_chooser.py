@@ -77,11 +77,11 @@ class ExamChooser(QDialog):
         for widget in (self.filter_box, self.rows, self.status, buttons):
             column.addWidget(widget)
         self.thumbnails.made.connect(self._on_picture)
-        self.rows.verticalScrollBar().valueChanged.connect(self._settle.start)
-        self.rows.verticalScrollBar().rangeChanged.connect(self._settle.start)  # rows, or the size
-        self.table.layoutChanged.connect(self._settle.start)
-        self.table.rowsInserted.connect(self._settle_if_idle)
-        self.table.modelReset.connect(self._settle.start)
+        self.rows.verticalScrollBar().valueChanged.connect(self._want_soon)
+        self.rows.verticalScrollBar().rangeChanged.connect(self._want_some_time)
+        self.table.layoutChanged.connect(self._want_some_time)
+        self.table.rowsInserted.connect(self._want_some_time)
+        self.table.modelReset.connect(self._want_some_time)
         self.filter_box.textChanged.connect(self._filter)
         self.rows.doubleClicked.connect(self._open)
         self.rows.selectionModel().selectionChanged.connect(self._refresh_button)
@@ -117,7 +117,10 @@ class ExamChooser(QDialog):
         self._select_first()
         self._show_count()
 
-    def _settle_if_idle(self) -> None:
+    def _want_soon(self) -> None:
+        self._settle.start()  # not connected itself: it would take a signal's number for its interval
+
+    def _want_some_time(self) -> None:
         if not self._settle.isActive():  # or a list that grows would never settle
             self._settle.start()
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QWidget
 from napari_octcube import _exam_listing
 from napari_octcube._opening import ExamOpener
 from napari_octcube._session import Session
-from napari_octcube._widgets.exam_chooser import ExamChooser
+from napari_octcube._widgets.exam_chooser import SETTLE_MS, ExamChooser
 from napari_octcube._widgets.qt_dispatch import QtDispatcher
 from octcube_core.errors import ExamReadError
 from octcube_core.readers import find_exams
@@ -221,6 +221,7 @@ def test_rows_in_view_get_pictures_and_no_others(opened, qtbot, many_eyes):
     chooser.rows.scrollTo(chooser.table.index(50, 0))
     qtbot.waitUntil(lambda: grey(chooser, 50) == 200, timeout=20_000)
     assert thumbnails.picture(chooser.table.exam(30)) is None
+    assert chooser._settle.interval() == SETTLE_MS
     chooser.reject()
 
 
@@ -250,3 +251,22 @@ def test_what_is_chosen_does_not_wait_for_pictures(opened, qtbot, many_eyes):
     double_click(folder.chooser, qtbot, 1)
     assert thumbnails._command is None
     qtbot.waitUntil(lambda: folder.session.exam is not None)
+
+
+def test_a_list_that_grows_has_pictures_already(opened, qtbot, many_eyes):
+    gate = threading.Event()
+
+    def growing():
+        yield from many_eyes[1:20]
+        for entry in many_eyes[20:] * 20:
+            yield entry
+            if gate.wait(0.02):
+                return
+
+    chooser = opened(growing()).chooser
+    try:
+        qtbot.waitUntil(lambda: grey(chooser, 1) == 200, timeout=12_000)
+        assert "still looking" in chooser.status.text()
+    finally:
+        gate.set()
+    chooser.reject()
