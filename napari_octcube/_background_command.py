@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from napari_octcube._inference import Dispatch
+from octcube_core.tied import VARIABLE
 
 ERROR = "octcube: error: "  # before what the command line says of wrong input
 ENOUGH_LINES = 5  # of what a failing command said last
@@ -86,12 +87,12 @@ class BackgroundCommand:
                 if not self._unwanted:
                     self._process = subprocess.Popen(
                         self._arguments,
-                        stdin=subprocess.DEVNULL,
+                        stdin=subprocess.PIPE,  # which closes with this process, even a killed one
                         stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE,
                         text=True,
                         errors="replace",
-                        env={**os.environ, **self._environment},
+                        env={**os.environ, **self._environment, VARIABLE: "1"},
                     )
                     _lower_priority(self._process.pid)
             if self._process is not None:
@@ -110,7 +111,10 @@ class BackgroundCommand:
         for line in process.stdout:
             self._tell(line.rstrip())
         reader.join()
-        return process.wait()
+        code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        return code
 
     def _tell(self, line: str) -> None:
         self._dispatch(lambda: self._on_line(line))

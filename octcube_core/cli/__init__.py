@@ -23,8 +23,9 @@ from octcube_core.cli import (
     search,
 )
 from octcube_core.errors import InputError, OCTCubeError
+from octcube_core.tied import TERMINATED, end_with_input
 
-BAD_INPUT, BROKEN_PIPE, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+BAD_INPUT, BROKEN_PIPE, INTERRUPTED = 2, 1, 130
 COMMANDS = (info, formats, export, models, convert, analyze, index, search, bench)
 
 
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
         signal.signal(signal.SIGTERM, _terminate)
+        end_with_input()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A name that the terminal cannot show must not end the command.
             sys.stdout.reconfigure(errors="backslashreplace")

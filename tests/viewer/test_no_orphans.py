@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import psutil
 import pytest
 from real_runs import NETWORK
@@ -74,3 +75,40 @@ def test_no_process_stays_behind(viewer, stage, end):
     assert not [part.cmdline() for part in alive]
     code = process.wait(PATIENCE_S)
     assert code == (0 if end == "window" else -signal.Signals[end])
+
+
+ANALYSES_A_FOLDER = """
+    import queue, sys
+    from napari_octcube._background_command import BackgroundCommand
+
+    calls = queue.SimpleQueue()
+    arguments = ("-m", "octcube_core.cli", "analyze", sys.argv[1], "--out", sys.argv[2])
+    options = ("--model", "demo", "--json")
+    say = lambda line: print(line, flush=True)
+    command = BackgroundCommand((*arguments, *options), calls.put, say, lambda *end: say(end))
+    command.start()
+    while True:
+        calls.get()()
+"""
+
+
+def test_a_folder_s_analysis_ends_with_a_killed_viewer(tmp_path):
+    folder, table = tmp_path / "exams", tmp_path / "scores.csv"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        np.save(folder / f"{number}.npy", rng.integers(0, 255, (24, 128, 128), np.uint8))
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ANALYSES_A_FOLDER), folder, table],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            if "Looking for exams" in line:
+                break
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.kill()
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
+    assert not [part.cmdline() for part in alive]
+    assert not table.exists()  # the analysis was not simply over
