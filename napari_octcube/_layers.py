@@ -124,13 +124,18 @@ def style_overlay(layer: Image, colormap: str, threshold: float) -> None:
     layer.colormap = colors
 
 
-def overlay_data(analysis: Analysis, disease: str) -> NDArray[np.float32]:
+def overlay_data(
+    analysis: Analysis, disease: str, depth: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """The saliency of a disease or measurement, shape (z, y, x), on the token grid.
 
     Where several token layers fall on one B-scan they are averaged: a layer finer than the B-scans would make
-    napari's slider stop between them.
+    napari's slider stop between them. With ``depth``, first and last sample of a range, its maximum over the range
+    stands at every depth.
     """
     saliency = analysis.saliency[analysis.index(disease)]
+    if depth is not None:
+        saliency = _projected(saliency, analysis, depth)
     if not _averages_layers(analysis):
         return saliency
     layers = np.zeros((analysis.grid.shape[0], 3))
@@ -139,6 +144,16 @@ def overlay_data(analysis: Analysis, disease: str) -> NDArray[np.float32]:
     averaged = np.zeros((analysis.grid.volume_shape[0], *saliency.shape[1:]), np.float32)
     np.add.at(averaged, bscans, saliency)
     return averaged / np.bincount(bscans)[:, None, None].astype(np.float32)
+
+
+def _projected(
+    saliency: NDArray[np.float32], analysis: Analysis, depth: tuple[int, int]
+) -> NDArray[np.float32]:
+    step, first = analysis.grid.step_voxels[1], analysis.grid.origin_voxels[1]
+    upper_edges = first + step * (np.arange(saliency.shape[1]) - 0.5)
+    seen = (upper_edges < depth[1] + 0.5) & (upper_edges + step > depth[0] - 0.5)
+    over_depth = saliency[:, seen].max(axis=1, keepdims=True, initial=0.0)
+    return np.broadcast_to(over_depth, saliency.shape)
 
 
 def _averages_layers(analysis: Analysis) -> bool:

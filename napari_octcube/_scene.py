@@ -54,6 +54,7 @@ class Scene:
         self._overlay: Image | None = None
         self._overlay_of: tuple[Exam, Any] | None = None  # exam and token grid it is laid out for
         self._own_change = False
+        self._projected: tuple[int, int] | None = None  # the depths over which saliency is shown
         self._whole = WholeView(viewer, defer)
         arrivals.announced.connect(self._on_announced)
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -85,6 +86,12 @@ class Scene:
     def fit(self) -> None:
         """Show all of what is in view."""
         self._show_whole()
+
+    def project_saliency(self, depth: tuple[int, int] | None) -> None:
+        """Show at every depth the maximum over a range, first to last sample; None shows each depth's own."""
+        if depth != self._projected:
+            self._projected = depth
+            self._update_overlay()
 
     def close(self) -> None:
         """Take the overlay away and leave the viewer alone from now on."""
@@ -225,13 +232,14 @@ class Scene:
             if self._overlay is None or self._overlay_of != layout:
                 self._remove_overlay()
                 self._overlay = overlay_layer(exam, analysis, disease, self._session.aspect)
+                self._overlay.data = overlay_data(analysis, disease, self._projected)
                 self._overlay_of = layout
                 self._apply_colours()
                 self._apply_opacity()
                 self._overlay.events.opacity.connect(self._follow_opacity)
                 self._viewer.add_layer(self._overlay)
             else:
-                self._overlay.data = overlay_data(analysis, disease)
+                self._overlay.data = overlay_data(analysis, disease, self._projected)
                 self._overlay.name = overlay_name(disease)
 
     def _apply_colours(self) -> None:

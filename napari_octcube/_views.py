@@ -232,6 +232,7 @@ class Views:
             if self._fundus is not None:
                 projected.opacity = OVER_FUNDUS
             self._projected = projected
+            self._scene.project_saliency(self.state.depth)
             self._insert(projected, self._viewer.layers.index(layer) + 1)
             layer.visible = False
 
@@ -243,6 +244,7 @@ class Views:
     def _remove_projection(self) -> None:
         layer, self._projected = self._projected, None
         if layer is not None:
+            self._scene.project_saliency(None)
             with contextlib.suppress(ValueError):  # the user removed it
                 self._viewer.layers.remove(layer)
             if self._scene.layer is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes import make_analysis
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
@@ -200,3 +201,21 @@ def test_the_place_stays_through_all_views(shown, qtbot):
     dock.views.show("bscan")
     assert dock.session.bscan == 9
     assert viewer.dims.current_step[0] == 9
+
+
+def test_saliency_is_projected_over_the_same_depths(shown, qtbot):
+    exam = eye()
+    _, dock = shown(exam)
+    analysis = make_analysis(exam)
+    dock.session.finish(exam, analysis)
+    saliency = analysis.saliency[analysis.index(dock.session.disease)]
+    peak = int(saliency.max(axis=(0, 2)).argmax())
+    samples = SHAPE[1] // saliency.shape[1]  # of a token
+    dock.views.show("enface")
+    dock.views.choose_projection("mean")
+    qtbot.waitUntil(lambda: (dock.scene.overlay.data == saliency.max(axis=1, keepdims=True)).all())
+    dock.views.choose_depth((peak + 1) * samples, SHAPE[1] - 1)  # below the token that is seen best
+    below = saliency[:, peak + 1 :].max(axis=1, keepdims=True, initial=0.0)
+    qtbot.waitUntil(lambda: (dock.scene.overlay.data == below).all())
+    dock.views.choose_projection("slice")
+    np.testing.assert_array_equal(dock.scene.overlay.data, saliency)
