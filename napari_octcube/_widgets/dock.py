@@ -20,6 +20,7 @@ from napari_octcube._exam_listing import ExamListing
 from napari_octcube._exam_place import ExamPlace
 from napari_octcube._inference import InferenceClient
 from napari_octcube._layers import exam_name
+from napari_octcube._mesa import keep_programs
 from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._opening import ExamOpener, produce_in_background, reader_of
 from napari_octcube._recall import Recall
@@ -72,6 +73,7 @@ class OCTCubeDock(QTabWidget):
         self, napari_viewer: napari.Viewer, worker_command: Sequence[str] = WORKER_COMMAND
     ) -> None:
         super().__init__()
+        keep_programs()
         self.session = Session()
         self._dispatch = QtDispatcher(self)
         self.settings = Settings()

@@ -76,6 +76,7 @@ def test_from_a_dropped_folder_to_the_report_and_back(opened, folders, qtbot, tm
     overlay = canvas(viewer, qtbot)
     assert (saturation(overlay) > 60).mean() > 0.005
     see_another_disease(viewer, dock, qtbot, overlay)
+    look_from_all_sides(viewer, dock, qtbot)
     go_to_bscans(viewer, dock, qtbot)
     compare(viewer, dock, qtbot, folders[1])
     save_report(dock, qtbot, tmp_path / "report.pdf")
@@ -84,12 +85,6 @@ def test_from_a_dropped_folder_to_the_report_and_back(opened, folders, qtbot, tm
     reopen(viewer, dock, qtbot, folders[0])
     assert (dock.session.bscan, dock.session.disease) == first
     assert differing(canvas(viewer, qtbot), overlay) < 0.01
-
-
-def test_an_analysed_eye_is_looked_at_from_all_sides(opened, qtbot):
-    viewer, dock = opened
-    run(dock, qtbot)
-    look_from_all_sides(viewer, dock, qtbot)
 
 
 def see_another_disease(viewer, dock, qtbot, before):
