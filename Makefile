@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 HEADLESS := $(shell [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && echo yes)
 SCREEN := $(if $(HEADLESS),QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1366x768x24")
 
-.PHONY: help venv demo test test-pyside6 family fuzz lint clean
+.PHONY: help venv demo test test-pyside6 family pictures fuzz lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make test-pyside6  run the viewer's tests with PySide6 instead of PyQt6, without the slow ones"
 	@echo "make family train the small models that ship, from synthetic eyes, measure and replace them (runs/family)"
+	@echo "make pictures  the viewer's pictures in docs/pictures, of every tab and view; look at them"
 	@echo "make fuzz   damage files of every format and see that each opens or is refused in one sentence"
 	@echo "make lint   check style, types and imports"
 	@echo "make venv   only set up: $(VENV) and, on Debian and Ubuntu, system packages"
@@ -43,6 +44,9 @@ test-pyside6: $(READY)
 
 family: $(READY)
 	$(BIN)/python -m train family --out runs/family --ship
+
+pictures: $(READY)
+	$(SCREEN) $(BIN)/python scripts/pictures.py
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

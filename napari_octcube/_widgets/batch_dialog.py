@@ -30,7 +30,7 @@ from napari_octcube._widgets.small_parts import note_label, tipped_button
 from octcube_core.batch.table_file import is_table
 from octcube_core.results import DISCLAIMER
 
-SIZE = (1180, 600)
+SIZE = (1300, 620)
 NAME_WIDTH, NARROWEST = 220, 56
 FILE_TYPES = "Tables (*.parquet *.csv)"
 THERE = "This table exists: Resume goes on with it. Exams that have not changed are passed over, nothing is lost."
