@@ -18,10 +18,8 @@ from octcube_core.exam import Exam, OCTVolume
 BSCANS = 8  # that are looked at
 VALUES = 200_000  # that are looked at
 DARK, BRIGHT = 2.0, 99.8  # percentiles that become black and white
-BULK, BULK_LEVEL = (
-    80.0,
-    0.2,
-)  # where eight of ten values are darker than this, gamma lifts them to it
+# Where so many percent of the values are darker than this level, gamma lifts them to it.
+BULK, BULK_LEVEL = 80.0, 0.2
 LEAST_GAMMA = 0.4
 MUCH_CLIPPED = 0.1
 FLAT = 0.1  # values that differ by less than this part of the brightest are no picture
