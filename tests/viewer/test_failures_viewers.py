@@ -6,13 +6,15 @@ from real_runs import assert_result, eye, press_run, reach, run, sentence, show
 
 from napari_octcube._model_process import WORKER_COMMAND
 from napari_octcube._recall import RECALLED
+from napari_octcube._scene import Scene
 
 pytestmark = [pytest.mark.xvfb, pytest.mark.slow]
 
 
 @pytest.fixture
-def two(open_dock):
-    """Two (viewer, dock)."""
+def two(open_dock, monkeypatch):
+    """Two (viewer, dock); without scale bars, as napari's text now and then fails with two canvases (GLError)."""
+    monkeypatch.setattr(Scene, "_update_scale_bar", lambda self, event=None: None)
     return [open_dock(WORKER_COMMAND, show=True) for _ in range(2)]
 
 
