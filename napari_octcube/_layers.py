@@ -104,10 +104,13 @@ def show_in(layer: Image, exam: Exam, aspect: Aspect) -> None:
     layer.metadata = options["metadata"]
     layer.data = voxels
     layer.reset_contrast_limits_range()
-    for name in ("name", "scale", "units", "axis_labels", "contrast_limits"):
-        setattr(layer, name, options[name])
-    layer.translate = (0.0, 0.0, 0.0)
-    layer.opacity, layer.visible = 1.0, True
+    options |= {"translate": (0.0, 0.0, 0.0), "opacity": 1.0, "visible": True}
+    for name in (
+        *("name", "scale", "translate", "units", "axis_labels"),
+        *("contrast_limits", "opacity", "visible"),
+    ):
+        if not np.array_equal(getattr(layer, name), options[name]):  # each change is drawn anew
+            setattr(layer, name, options[name])
 
 
 def saliency_colormap(name: str = OVERLAY_COLORMAPS[0], threshold: float = 0.0) -> Colormap:

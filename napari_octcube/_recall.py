@@ -15,6 +15,7 @@ from octcube_core.result_cache import ResultCache
 from octcube_core.results import Analysis
 
 RECALLED = "Analysed before"
+KEEP_AFTER_S = 0.5
 SETTLE_S = 1.0  # a size that is only passed over in a list must not cost results
 
 
@@ -124,7 +125,10 @@ class Recall:
             if key is not None:
                 self.cache.put(key, analysis)
 
-        threading.Thread(target=work, name="octcube keep", daemon=True).start()
+        # A moment later: hashing a whole exam would slow down the drawing of its overlay.
+        later = threading.Timer(KEEP_AFTER_S, work)
+        later.daemon = True
+        later.start()
 
     def _key(self, exam: Exam, model: str, runtime: Runtime) -> str | None:
         how = (runtime.device, runtime.precision)

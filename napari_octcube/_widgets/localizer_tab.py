@@ -1,8 +1,11 @@
 """The tab that shows where on the fundus the B-scan in view lies, and where the model looked."""
 
+# ruff: noqa: N802 - names of Qt's methods
+
 from __future__ import annotations
 
 from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_octcube import _exam_words as words
@@ -179,10 +182,14 @@ class LocalizerTab(QWidget):
             result = analysis.result_of(target)
             of = target if isinstance(result, DiseaseScore) else result.name
             text = f"Heat: {of}" + ("" if source == "OCT" else f" in the {source} image")
-            if session.show_heat:
+            if session.show_heat and self.isVisible():  # else nobody waits for it
                 heat = self._heats.ask(exam, analysis, index, target)
         self.switches.set_heat(text, reason)
         self.view.fundus.show_heat(heat)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        self._show_heat()
 
     def _on_heat(self, target: str) -> None:
         if target == self._session.disease:

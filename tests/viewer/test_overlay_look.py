@@ -140,8 +140,9 @@ def test_switching_the_disease_switches_everything_within_50_ms(
         np.testing.assert_array_equal(dock.scene.overlay.data, analysis.saliency[row])
         assert list(chips.chips) == analysis.key_bscans(target, 5)
         np.testing.assert_array_equal(curve._values, analysis.bscan_importance(target))
-        assert heat.pixmap().cacheKey() != before
-        assert not heat.pixmap().isNull()
+        if tab == "localizer_tab":  # else nobody sees it, and it is not made
+            assert heat.pixmap().cacheKey() != before
+            assert not heat.pixmap().isNull()
         qtbot.wait(50)
         stalls.append(longest_stall()[1])
     assert max(stalls) < 0.05, stalls
