@@ -20,9 +20,8 @@ def end_with_input() -> None:
 
 def _wait() -> None:
     try:
-        while os.read(
-            0, 1024
-        ):  # unlike sys.stdin it holds no lock that the interpreter wants at its end
+        # Unlike sys.stdin it holds no lock that the interpreter wants at its end.
+        while os.read(0, 1024):
             pass
     except OSError:
         pass
