@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.xvfb, pytest.mark.slow]
 
 @pytest.fixture
 def two(open_dock, monkeypatch):
-    """Two (viewer, dock); without scale bars, as napari's text now and then fails with two canvases (GLError)."""
+    """Two (viewer, dock), without scale bars: napari's own fail with two canvases (GLError), without OCTCube, too."""
     monkeypatch.setattr(Scene, "_update_scale_bar", lambda self, event=None: None)
     return [open_dock(WORKER_COMMAND, show=True) for _ in range(2)]
 
