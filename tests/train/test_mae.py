@@ -119,7 +119,11 @@ def test_data_of_the_wrong_kind_are_refused():
         shape = (frames, 32, 32)
         task.check(
             SimpleNamespace(
-                modalities=modalities, volume_shape=shape, training=[1, 2], store="eyes"
+                modalities=modalities,
+                volume_shape=shape,
+                training=[1, 2],
+                store="eyes",
+                cross_device="off",
             )
         )
         assert task.model.card.trained_on == f"2 exams ({', '.join(modalities)}) of eyes"

@@ -7,7 +7,6 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from octcube_core.readers import find_exams, read_exam
 from octcube_core.writers import write_exam
 from tests.train.in_process import InProcess
 from train.__main__ import main
+from train.data.module import StoreData
 from train.data.prepare import build, exam_rows
 from train.data.store import VolumeStore
 from train.engine.card_in_checkpoint import with_origin
@@ -289,9 +289,8 @@ def test_the_recipe_is_written_down(prepared):
 
 
 def test_a_model_trained_on_the_store_says_how_its_volumes_were_prepared(prepared):
-    data = SimpleNamespace(
-        opened=VolumeStore.open(prepared), training=[0], modalities=["OCT"], store=prepared
-    )
+    data = StoreData(prepared, batch_size=1)
+    data.setup("fit")
     for trained_on in ("unknown", "other eyes"):
         card = replace(random_card(2, 16, 2, SIZE), trained_on=trained_on)
         assert card.cross_device == "off"

@@ -41,6 +41,7 @@ class StoreData(L.LightningDataModule):
     ----------
     opened : VolumeStore
     volume_shape : (frames, height, width) of a batch's volumes
+    cross_device : which of them were cropped in depth and clipped
     label_table : labels of all rows of the manifest, or None
     training, validation, test : StoreDataset
     """
@@ -93,6 +94,7 @@ class StoreData(L.LightningDataModule):
             for name in ("train", "validation", "test")
         )
         self.volume_shape = opened.volume_shape
+        self.cross_device = opened.cross_device
         self.opened = opened
 
     def _usable(self, store: VolumeStore) -> pd.Series:

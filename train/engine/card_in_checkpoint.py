@@ -20,7 +20,7 @@ def with_origin(card: ModelCard, data: Any) -> ModelCard:
 
     The latter only if it says nothing of that already.
     """
-    card = replace(card, cross_device=data.opened.cross_device)
+    card = replace(card, cross_device=data.cross_device)
     if card.trained_on != "unknown":
         return card
     seen = f"{len(data.training)} exams ({', '.join(data.modalities)}) of {Path(data.store).name}"
