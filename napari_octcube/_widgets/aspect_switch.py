@@ -56,7 +56,7 @@ class AspectSwitch(QWidget):
         self.buttons[shown].setChecked(True)
         note = ""
         if unknown:
-            note = "spacing unknown"
+            note = "no spacing"
         elif exam is not None and aspect == "px":
             note = f"depth ×{depth_stretch(exam):.1f}"
         self.note.setText(note)

@@ -34,7 +34,7 @@ def test_unknown_spacing_is_shown_as_pixels_and_the_choice_is_kept(switch, sessi
     session.show_exam(make_exam(spacing_mm=(None, None, None)))
     assert not switch.isEnabled()
     assert switch.buttons["px"].isChecked()
-    assert switch.note.text() == "spacing unknown"
+    assert switch.note.text() == "no spacing"
     session.show_exam(make_exam())
     assert switch.isEnabled()
     assert switch.buttons["um"].isChecked()

@@ -37,7 +37,8 @@ def test_results_do_not_mix_and_closing_one_viewer_leaves_the_other(two, qtbot):
         if name not in (other, first.session.disease)
     )
     assert second.session.disease == other
-    # what one has found, the other knows at once
+    # what one has found and kept, the other knows at once
+    qtbot.waitUntil(lambda: len(list(first.recall.cache.folder.glob("*.npz"))) == 2)
     again = show(second, qtbot, eye(3, ("DME",), (12, 64, 48)))
     qtbot.waitUntil(lambda: second.session.analysis is not None)
     assert second.session.stage == RECALLED
