@@ -22,6 +22,7 @@ from napari_octcube._opening import reader_of
 from napari_octcube._widgets.dock import OCTCubeDock
 from octcube_core import phantom
 from octcube_core.exam import Exam
+from octcube_core.whole_file import whole_file
 
 TIMEOUT_S = 1800.0  # a large model on a CPU takes minutes
 SETTLE_MS = 700  # for the window to draw what has just changed
@@ -152,12 +153,8 @@ class Screenshot:
 
 
 def _write_whole(pixels: Any, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         PillowImage.fromarray(np.ascontiguousarray(pixels)).save(partial, format="PNG")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fit_to_screen(viewer: napari.Viewer) -> None:

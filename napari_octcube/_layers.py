@@ -174,11 +174,17 @@ def overlay_transform(
     return scale, translate
 
 
-def overlay_layer(exam: Exam, analysis: Analysis, disease: str, aspect: Aspect = "um") -> Image:
+def overlay_layer(
+    exam: Exam,
+    analysis: Analysis,
+    disease: str,
+    aspect: Aspect = "um",
+    depth: tuple[int, int] | None = None,
+) -> Image:
     """The saliency of a disease or measurement as a layer registered with ``exam_layer``."""
     scale, translate = overlay_transform(exam, analysis, aspect)
     return Image(
-        overlay_data(analysis, disease),
+        overlay_data(analysis, disease, depth),
         name=overlay_name(disease),
         scale=scale,
         translate=translate,

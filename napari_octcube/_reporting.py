@@ -15,7 +15,7 @@ from napari_octcube._report_files import KINDS, Page, make_page, save_file
 from napari_octcube._session import Session
 from octcube_core.errors import OCTCubeError
 from octcube_core.exam import Exam
-from octcube_core.results import Analysis
+from octcube_core.results import Analysis, why_no_report
 from octcube_core.writers.dicom_reasons import why_no_dicom
 
 NO_EXAM = "Open an exam first."
@@ -86,8 +86,8 @@ class Reporting:
             return NO_EXAM
         if analysis is None:
             return NO_ANALYSIS
-        if kind != "json" and not analysis.targets:
-            return f"{analysis.card.title} gives no scores, so there is nothing to report."
+        if kind != "json" and (why := why_no_report(analysis)):
+            return why
         return why_no_dicom(exam) if kind == "dicom" else ""
 
     def save(self, kind: str, path: Path) -> None:

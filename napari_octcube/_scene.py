@@ -231,8 +231,8 @@ class Scene:
             layout = (exam, analysis.grid)
             if self._overlay is None or self._overlay_of != layout:
                 self._remove_overlay()
-                self._overlay = overlay_layer(exam, analysis, disease, self._session.aspect)
-                self._overlay.data = overlay_data(analysis, disease, self._projected)
+                aspect, depth = self._session.aspect, self._projected
+                self._overlay = overlay_layer(exam, analysis, disease, aspect, depth)
                 self._overlay_of = layout
                 self._apply_colours()
                 self._apply_opacity()

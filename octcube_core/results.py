@@ -214,3 +214,10 @@ class ExamEmbedding:
                 f"{self.model.title} embedded {' and '.join(self.vectors)} of this exam, not {modality}."
             )
         return modality, self.vectors[modality]
+
+
+def why_no_report(analysis: Analysis) -> str:
+    """Why there is nothing to report, in one sentence; empty if there is."""
+    if analysis.targets:
+        return ""
+    return f"{analysis.card.title} gives no scores, so there is nothing to report."

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -26,7 +25,7 @@ from napari_octcube._widgets.batch_table import BatchTable
 from napari_octcube._widgets.model_chooser import ModelChooser
 from napari_octcube._widgets.progress_line import ProgressLine
 from napari_octcube._widgets.row_view import row_view
-from napari_octcube._widgets.small_parts import note_label, tipped_button
+from napari_octcube._widgets.small_parts import is_wanted, note_label, tipped_button
 from octcube_core.batch.table_file import is_table
 from octcube_core.results import DISCLAIMER
 
@@ -116,13 +115,8 @@ class BatchDialog(QDialog):
 
     def reject(self) -> None:
         """Close; while a run goes on, ask before."""
-        if not self._analysis.state.running or self._may_stop():
+        if not self._analysis.state.running or is_wanted(self, ASK_TITLE, ASK):
             self.shut()
-
-    def _may_stop(self) -> bool:
-        yes = QMessageBox.StandardButton.Yes
-        buttons = yes | QMessageBox.StandardButton.No
-        return bool(QMessageBox.question(self, ASK_TITLE, ASK, buttons) == yes)
 
     def _disconnect(self) -> None:
         self._analysis.described.disconnect(self.rows.describe, missing_ok=True)

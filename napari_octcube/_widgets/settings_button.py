@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_octcube._recall import Recall
 from napari_octcube._settings import MEGABYTE, Settings
+from napari_octcube._widgets.small_parts import is_wanted
 
 FORGET = "Forget all results"
 FORGET_TIP = "Delete what is kept of earlier analyses on this computer; exams and saved files stay"
@@ -77,9 +78,7 @@ class SettingsButton(QPushButton):
             self._settings.remember("models_folder", name)
 
     def _ask_whether_to_forget(self) -> None:
-        yes = QMessageBox.StandardButton.Yes
-        buttons = yes | QMessageBox.StandardButton.No
-        if QMessageBox.question(self, ASK_TITLE, ASK, buttons) == yes:
+        if is_wanted(self, ASK_TITLE, ASK):
             self._recall.forget_all()
 
 

@@ -1,8 +1,8 @@
-"""The label and the button that many tabs have."""
+"""The label, the button and the question that many widgets have."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton, QWidget
 
 
 def note_label(text: str = "") -> QLabel:
@@ -17,3 +17,10 @@ def tipped_button(text: str, tip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
     return button
+
+
+def is_wanted(parent: QWidget, title: str, question: str) -> bool:
+    """Ask whether to do what cannot be undone."""
+    yes = QMessageBox.StandardButton.Yes
+    buttons = yes | QMessageBox.StandardButton.No
+    return bool(QMessageBox.question(parent, title, question, buttons) == yes)

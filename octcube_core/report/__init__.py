@@ -3,10 +3,11 @@
 ``make_report`` puts everything into words and pictures, ``pdf_bytes`` and ``html_text`` only lay it out.
 """
 
-from octcube_core.report.content import Report, ScoreLine, make_report, why_no_report
+from octcube_core.report.content import Report, ScoreLine, make_report
 from octcube_core.report.html import html_text
 from octcube_core.report.pdf import pdf_bytes
 from octcube_core.report.pictures import ReportPicture
+from octcube_core.results import why_no_report
 
 __all__ = [
     "Report",

@@ -8,7 +8,7 @@ from octcube_core.errors import InputError
 from octcube_core.exam import Exam
 from octcube_core.report import words
 from octcube_core.report.pictures import ReportPicture, front_picture, key_bscan_pictures
-from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore
+from octcube_core.results import DISCLAIMER, Analysis, DiseaseScore, why_no_report
 from octcube_core.views import require_same
 
 TITLE = "OCT analysis report"
@@ -83,13 +83,6 @@ class Report:
         rows += 20 + (14 + 5 * len(self.measurements)) * bool(self.measurements)
         notes = sum(3.6 * (1 + len(note) // 100) for note in self.notes)
         return 60 + 13 * bool(self.identity) + max(rows, 88) + 92 + 8 + notes < 264
-
-
-def why_no_report(analysis: Analysis) -> str:
-    """Why there is nothing to report, in one sentence; empty if there is."""
-    if analysis.targets:
-        return ""
-    return f"{analysis.card.title} gives no scores, so there is nothing to report."
 
 
 def make_report(exam: Exam, analysis: Analysis, identity: bool = False) -> Report:

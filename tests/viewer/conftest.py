@@ -134,6 +134,33 @@ def similar(session, owner, fake_worker):
 
 
 @pytest.fixture
+def localizer_tab(session, qtbot):
+    """The tab by itself, shown."""
+    from napari_octcube._widgets.localizer_tab import LocalizerTab
+
+    tab = LocalizerTab(session)
+    qtbot.addWidget(tab)
+    tab.resize(380, 600)
+    tab.show()
+    qtbot.waitExposed(tab)
+    return tab
+
+
+@pytest.fixture
+def analysed(open_dock, qtbot):
+    """(viewer, dock) with an exam whose saliency is shown on the canvas."""
+    from fakes import make_analysis, make_exam
+
+    viewer, dock = open_dock(show=True)
+    viewer.window.resize(1366, 768)
+    exam = make_exam(bright=(17, 70, 40))
+    dock.scene.add_exam(exam)
+    dock.session.finish(exam, make_analysis(exam))
+    qtbot.wait(300)
+    return viewer, dock
+
+
+@pytest.fixture
 def archive_tab(open_dock, qtbot, tmp_path):
     """(viewer, dock, state) with the tab of similar eyes in front and a small archive open."""
     from archives import make_archive

@@ -182,7 +182,7 @@ def test_closing_asks_while_it_runs(dialog, tmp_path, qtbot, monkeypatch, answer
     command = [child for child in psutil.Process().children() if FAKE[0] in child.cmdline()]
     asked = []
     monkeypatch.setattr(
-        batch_dialog.QMessageBox, "question", lambda *words: asked.append(words) or SIDES[answer]
+        QMessageBox, "question", lambda *words: asked.append(words) or SIDES[answer]
     )
     gone = []
     dialog.finished.connect(gone.append)
@@ -197,7 +197,7 @@ def test_closing_asks_while_it_runs(dialog, tmp_path, qtbot, monkeypatch, answer
 
 
 def test_closing_does_not_ask_when_nothing_runs(dialog, qtbot, monkeypatch):
-    monkeypatch.setattr(batch_dialog.QMessageBox, "question", lambda *_: 1 / 0)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: 1 / 0)
     gone = []
     dialog.finished.connect(gone.append)
     qtbot.keyClick(dialog, Qt.Key.Key_Escape)
@@ -264,7 +264,7 @@ def test_from_the_menu_to_an_exam_in_view(open_dock, tmp_path, qtbot, monkeypatc
 @pytest.mark.parametrize("close", ["dock", "viewer"])
 def test_the_viewer_closes_and_the_run_ends(open_dock, tmp_path, qtbot, monkeypatch, close):
     with_the_fake(monkeypatch)
-    monkeypatch.setattr(batch_dialog.QMessageBox, "question", lambda *_: 1 / 0)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: 1 / 0)
     viewer, dock = open_dock(show=True)
     folder = tmp_path / "8 endless"
     folder.mkdir()

@@ -10,7 +10,6 @@ from qtpy.QtCore import QPointF
 from superqt.utils import qimage_to_array
 
 from napari_octcube import _heat_maker
-from napari_octcube._widgets.localizer_tab import LocalizerTab
 from octcube_core.phantom import make_exam
 from octcube_core.results import EnFaceSaliency
 from octcube_core.token_grid import PatchGrid
@@ -44,42 +43,32 @@ def analysis_of(exam, token=TOKEN):
     return replace(analysis, saliency=saliency)
 
 
-@pytest.fixture
-def tab(session, qtbot):
-    tab = LocalizerTab(session)
-    qtbot.addWidget(tab)
-    tab.resize(380, 600)
-    tab.show()
-    qtbot.waitExposed(tab)
-    return tab
-
-
-def analysed(tab, session, qtbot, exam):
+def analysed(localizer_tab, session, qtbot, exam):
     session.show_exam(exam)
-    qtbot.waitUntil(lambda: not tab.view.fundus.picture.pixmap().isNull())
+    qtbot.waitUntil(lambda: not localizer_tab.view.fundus.picture.pixmap().isNull())
     session.finish(exam, analysis_of(exam))
-    qtbot.waitUntil(lambda: has_heat(tab))
+    qtbot.waitUntil(lambda: has_heat(localizer_tab))
 
 
-def has_heat(tab):
-    return not tab.view.fundus.heat.pixmap().isNull()
+def has_heat(localizer_tab):
+    return not localizer_tab.view.fundus.heat.pixmap().isNull()
 
 
-def drawn(tab):
-    return qimage_to_array(tab.view.viewport().grab().toImage())[..., :3].astype(int)
+def drawn(localizer_tab):
+    return qimage_to_array(localizer_tab.view.viewport().grab().toImage())[..., :3].astype(int)
 
 
-def heat_on_screen(tab, session):
+def heat_on_screen(localizer_tab, session):
     """How much the heat changes each pixel."""
     session.show_heat = True
-    with_heat = drawn(tab)
+    with_heat = drawn(localizer_tab)
     session.show_heat = False
-    return np.abs(with_heat - drawn(tab)).max(axis=-1)
+    return np.abs(with_heat - drawn(localizer_tab)).max(axis=-1)
 
 
-def around(tab, picture, place, radius=6):
+def around(localizer_tab, picture, place, radius=6):
     """Beside the line as well, which may hide what is below it."""
-    point = tab.view.mapFromScene(QPointF(place[1] + 0.5, place[0] + 0.5))
+    point = localizer_tab.view.mapFromScene(QPointF(place[1] + 0.5, place[0] + 0.5))
     rows = slice(point.y() - radius, point.y() + radius + 1)
     return picture[rows, point.x() - radius : point.x() + radius + 1]
 
@@ -97,18 +86,20 @@ def places_of(exam, analysis, token):
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_the_fundus_is_hot_where_the_volume_is(tab, session, qtbot, name):
+def test_the_fundus_is_hot_where_the_volume_is(localizer_tab, session, qtbot, name):
     exam = eye(name)
-    analysed(tab, session, qtbot, exam)
+    analysed(localizer_tab, session, qtbot, exam)
     session.go_to_bscan(exam.volume.shape[0] - 1)
-    heat = heat_on_screen(tab, session)
+    heat = heat_on_screen(localizer_tab, session)
     hot, cold = places_of(exam, session.analysis, TOKEN)
-    assert around(tab, heat, hot).max() > 60
-    assert around(tab, heat, cold).max() <= 2
+    assert around(localizer_tab, heat, hot).max() > 60
+    assert around(localizer_tab, heat, cold).max() <= 2
     assert (heat > 20).mean() < 0.2  # the rest of the fundus is left as it is
 
 
-def test_it_follows_the_disease_and_never_shows_that_of_another(tab, session, qtbot, monkeypatch):
+def test_it_follows_the_disease_and_never_shows_that_of_another(
+    localizer_tab, session, qtbot, monkeypatch
+):
     exam = eye()
     make, gate = _heat_maker._heat, threading.Event()
 
@@ -118,43 +109,43 @@ def test_it_follows_the_disease_and_never_shows_that_of_another(tab, session, qt
         return make(exam, analysis, index, target)
 
     monkeypatch.setattr(_heat_maker, "_heat", slow)
-    analysed(tab, session, qtbot, exam)
+    analysed(localizer_tab, session, qtbot, exam)
     session.disease = "AMD"
-    assert not has_heat(tab)
+    assert not has_heat(localizer_tab)
     gate.set()
-    qtbot.waitUntil(lambda: has_heat(tab))
-    heat = heat_on_screen(tab, session)
+    qtbot.waitUntil(lambda: has_heat(localizer_tab))
+    heat = heat_on_screen(localizer_tab, session)
     other, _ = places_of(exam, session.analysis, TOKEN)
     hot, _ = places_of(exam, session.analysis, (2, 2, 3))
-    assert around(tab, heat, other).max() <= 2
-    assert around(tab, heat, hot).max() > 60
+    assert around(localizer_tab, heat, other).max() <= 2
+    assert around(localizer_tab, heat, hot).max() > 60
     session.show_heat = True
     session.disease = "DME"
-    assert has_heat(tab)  # at once: it was made before
+    assert has_heat(localizer_tab)  # at once: it was made before
 
 
-def test_opacity_threshold_and_colours_are_those_of_the_session(tab, session, qtbot):
+def test_opacity_threshold_and_colours_are_those_of_the_session(localizer_tab, session, qtbot):
     exam = eye()
-    analysed(tab, session, qtbot, exam)
+    analysed(localizer_tab, session, qtbot, exam)
     session.overlay_opacity = 1.0
-    plasma = drawn(tab)
+    plasma = drawn(localizer_tab)
     session.overlay_colormap = "viridis"
-    viridis = drawn(tab)
+    viridis = drawn(localizer_tab)
     differs = np.abs(viridis - plasma).max(axis=-1)
     most = np.unravel_index(differs.argmax(), differs.shape)
     assert differs[most] > 60
     assert plasma[most][0] > plasma[most][1]  # red
     assert viridis[most][1] > viridis[most][0]  # green
     session.overlay_opacity = 0.0
-    assert not heat_on_screen(tab, session).any()
+    assert not heat_on_screen(localizer_tab, session).any()
     session.overlay_opacity, session.overlay_threshold = 1.0, 0.0
-    everywhere = (np.abs(heat_on_screen(tab, session)) > 3).sum()
+    everywhere = (np.abs(heat_on_screen(localizer_tab, session)) > 3).sum()
     session.overlay_threshold = 0.6
-    core = (np.abs(heat_on_screen(tab, session)) > 3).sum()
+    core = (np.abs(heat_on_screen(localizer_tab, session)) > 3).sum()
     assert 0 < core < 0.5 * everywhere
 
 
-def test_an_image_that_the_model_saw_has_its_own_heat(tab, session, qtbot):
+def test_an_image_that_the_model_saw_has_its_own_heat(localizer_tab, session, qtbot):
     exam = eye()
     maps = np.zeros((3, 4, 4), np.float32)
     maps[0, 0, 3] = 1.0
@@ -163,40 +154,40 @@ def test_an_image_that_the_model_saw_has_its_own_heat(tab, session, qtbot):
     enface = {"FAF": EnFaceSaliency(maps, maps.max(axis=(1, 2)), grid)}
     session.show_exam(exam)
     session.finish(exam, replace(analysis_of(exam), enface=enface))
-    tab.image_chooser.setCurrentText("FAF")
-    assert tab.switches.heat_switch.text() == "Heat: DME in the FAF image"
-    qtbot.waitUntil(lambda: has_heat(tab))
-    heat = heat_on_screen(tab, session)
+    localizer_tab.image_chooser.setCurrentText("FAF")
+    assert localizer_tab.switches.heat_switch.text() == "Heat: DME in the FAF image"
+    qtbot.waitUntil(lambda: has_heat(localizer_tab))
+    heat = heat_on_screen(localizer_tab, session)
     corner = [0.125 * shape[0], 0.875 * shape[1]]
-    assert around(tab, heat, corner).max() > 60
-    assert around(tab, heat, [0.875 * shape[0], 0.125 * shape[1]]).max() <= 2
+    assert around(localizer_tab, heat, corner).max() > 60
+    assert around(localizer_tab, heat, [0.875 * shape[0], 0.125 * shape[1]]).max() <= 2
 
 
-def test_why_there_is_no_heat_is_said(tab, session, qtbot):
-    switch = tab.switches.heat_switch
+def test_why_there_is_no_heat_is_said(localizer_tab, session, qtbot):
+    switch = localizer_tab.switches.heat_switch
     exam = eye()
     session.show_exam(exam)
     assert not switch.isEnabled()
     assert "run the analysis" in switch.toolTip()
     session.finish(exam, analysis_of(exam))
     assert switch.isEnabled()
-    tab.image_chooser.setCurrentText("FAF")
+    localizer_tab.image_chooser.setCurrentText("FAF")
     assert not switch.isEnabled()
     assert switch.text() == "Heat: none on this image"
     assert "has not seen this image" in switch.toolTip()
-    assert not has_heat(tab)
+    assert not has_heat(localizer_tab)
     session.close_exam(exam)
-    assert not has_heat(tab)
+    assert not has_heat(localizer_tab)
 
 
-def test_many_radial_lines_never_stop_the_viewer(tab, session, qtbot, longest_stall):
+def test_many_radial_lines_never_stop_the_viewer(localizer_tab, session, qtbot, longest_stall):
     exam = make_exam(5, diseases=(), shape=(48, 96, 256), scan_pattern="radial")
     session.show_exam(exam)
-    qtbot.waitUntil(lambda: not tab.view.fundus.picture.pixmap().isNull())
+    qtbot.waitUntil(lambda: not localizer_tab.view.fundus.picture.pixmap().isNull())
     analysis = analysis_of(exam)
     qtbot.wait(100)
     longest_stall()
     session.finish(exam, analysis)
-    qtbot.waitUntil(lambda: has_heat(tab))
+    qtbot.waitUntil(lambda: has_heat(localizer_tab))
     qtbot.wait(50)
     assert longest_stall()[1] < 0.05

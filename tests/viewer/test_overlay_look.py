@@ -17,17 +17,6 @@ SHAPE = (61, 496, 768)
 DISEASES = 8
 
 
-@pytest.fixture
-def analysed(open_dock, qtbot):
-    viewer, dock = open_dock(show=True)
-    viewer.window.resize(1366, 768)
-    exam = make_exam(bright=(17, 70, 40))
-    dock.scene.add_exam(exam)
-    dock.session.finish(exam, make_analysis(exam))
-    qtbot.wait(200)
-    return viewer, dock
-
-
 def coloured(viewer, qtbot):
     """Saturation of each pixel of the canvas."""
     qtbot.wait(100)

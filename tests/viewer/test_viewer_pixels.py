@@ -2,23 +2,11 @@
 
 import numpy as np
 import pytest
-from fakes import make_analysis, make_exam
 from screen import canvas, saturation
 
 pytestmark = pytest.mark.xvfb
 
 BACKGROUND_GREY = 90  # of the fake exam's voxels
-
-
-@pytest.fixture
-def analysed(open_dock, qtbot):
-    viewer, dock = open_dock(show=True)
-    viewer.window.resize(1366, 768)
-    exam = make_exam(bright=(17, 70, 40))
-    dock.scene.add_exam(exam)
-    dock.session.finish(exam, make_analysis(exam))
-    qtbot.wait(300)
-    return viewer, dock
 
 
 def screen_point(viewer, pixels, layer, index):
